@@ -1,0 +1,1 @@
+"""An emulated Microsoft 365 and Google Workspace tenant on loopback, for demo and tests."""
