@@ -11,9 +11,11 @@ import random
 import threading
 import uuid
 from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email import policy
+from email.errors import HeaderParseError
 from email.header import decode_header, make_header
 from email.parser import BytesHeaderParser
 from email.utils import getaddresses
@@ -63,7 +65,7 @@ class UnknownRecipient(LookupError):
     """A delivery named an address that has no mailbox here."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Content:
     """A message's bytes and the headers answers are made of. Shared by all its copies."""
 
@@ -88,6 +90,7 @@ class Item:
     """Gmail thread id, Microsoft conversation id."""
     content: Content
     received_at: datetime
+    modified_at: datetime
     delivery_id: str
     folder_id: str = ""
     """Microsoft only."""
@@ -124,6 +127,8 @@ class Change:
     """Rises by one with every change of the mailbox."""
     kind: ChangeKind
     message_id: str
+    rest_id: str = ""
+    """The id it had before: the one that clients of `folder_before` know it by."""
     folder_before: str = ""
     folder_after: str = ""
     labels_added: frozenset[str] = frozenset()
@@ -447,7 +452,7 @@ class Store:
     ) -> None:
         """Into another folder, under a new classic id (also when it lay there before)."""
         with self.lock:
-            before = item.folder_id
+            before, rest_id = item.folder_id, item.rest_id
             del mailbox.by_rest_id[item.rest_id]
             item.folder_id = folder.folder_id
             item.rest_id = self._rest_id(mailbox)
@@ -456,6 +461,8 @@ class Store:
                 mailbox,
                 item,
                 ChangeKind.MOVED,
+                at,
+                rest_id=rest_id,
                 folder_before=before,
                 folder_after=folder.folder_id,
             )
@@ -489,6 +496,7 @@ class Store:
                 mailbox,
                 item,
                 ChangeKind.UPDATED,
+                at,
                 folder_before=item.folder_id,
                 folder_after=item.folder_id,
             )
@@ -514,6 +522,7 @@ class Store:
                     mailbox,
                     item,
                     ChangeKind.RELABELLED,
+                    at,
                     labels_added=item.labels - before,
                     labels_removed=before - item.labels,
                 )
@@ -538,6 +547,7 @@ class Store:
                 mailbox,
                 item,
                 ChangeKind.REMOVED,
+                at,
                 folder_before=item.folder_id,
                 labels_removed=item.labels,
             )
@@ -606,6 +616,7 @@ class Store:
                 thread_id or _url_safe(b"\x00\x02" + self._random.randbytes(58)),
                 content,
                 received_at,
+                received_at,
                 delivery_id,
                 folder_id=mailbox.well_known(folder).folder_id,
                 read=read,
@@ -622,6 +633,7 @@ class Store:
                 thread_id or message_id,
                 content,
                 received_at,
+                received_at,
                 delivery_id,
                 labels=labels,
                 provider=Provider.GOOGLE_WORKSPACE,
@@ -633,6 +645,7 @@ class Store:
             mailbox,
             item,
             ChangeKind.ADDED,
+            received_at,
             folder_after=item.folder_id,
             labels_added=item.labels,
         )
@@ -643,7 +656,9 @@ class Store:
         mailbox: Mailbox,
         item: Item,
         kind: ChangeKind,
+        at: datetime,
         *,
+        rest_id: str = "",
         folder_before: str = "",
         folder_after: str = "",
         labels_added: frozenset[str] = frozenset(),
@@ -651,11 +666,13 @@ class Store:
     ) -> None:
         mailbox.last_change += 1
         item.changed = mailbox.last_change
+        item.modified_at = at
         mailbox.changes.append(
             Change(
                 mailbox.last_change,
                 kind,
                 item.message_id,
+                rest_id or item.rest_id,
                 folder_before,
                 folder_after,
                 labels_added,
@@ -734,10 +751,10 @@ def read_content(raw: bytes) -> Content:
 def _decoded(value: object) -> str:
     """A header as people read it, folded lines joined, RFC 2047 words decoded."""
     text = " ".join(str(value or "").split())
-    try:
-        return str(make_header(decode_header(text)))
-    except (LookupError, UnicodeError, ValueError):
-        return text
+    with suppress(HeaderParseError, LookupError, ValueError):
+        text = str(make_header(decode_header(text)))
+    # A charset may decode to lone surrogates, which no JSON answer can carry.
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _place_of_labels(labels: frozenset[str]) -> Place:
