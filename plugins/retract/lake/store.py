@@ -1,0 +1,348 @@
+"""The lake: three Delta tables under one URL. Every read is pinned to a version.
+
+Collecting is safe to repeat and to run side by side: a commit that meets another one is made
+again on top of it, so the same copy never comes twice. A copy's observables are committed
+before its message row, so a reader that sees the row sees the observables too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Final, TypeVar
+
+import polars as pl
+import tenacity
+from deltalake import DeltaTable, write_deltalake
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from pydantic import BaseModel, ConfigDict
+
+from retract.errors import LakeError
+from retract.lake.frames import messages_frame, observables_frame
+from retract.lake.tables import (
+    INDICATORS_TABLE,
+    MESSAGES_TABLE,
+    OBSERVABLES_TABLE,
+    Table,
+)
+from retract.model import CollectedMessage, Mailbox, Window
+
+Result = TypeVar("Result")
+
+BATCH: Final = 1_000
+"""Messages a commit: what is read is kept, should the mailbox fail later on."""
+
+COMPACT_FROM: Final = 16
+"""Files in one day's partition from which compacting it pays."""
+
+_COMMIT_PATIENCE: Final = timedelta(minutes=5)
+
+
+class LakeVersions(BaseModel):
+    """The versions a run is pinned to; None where a table is not there yet."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    messages: int | None = None
+    observables: int | None = None
+    indicators: int | None = None
+
+
+class Expired(BaseModel):
+    """What `Lake.expire` took away: rows no longer visible, files gone from the store."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    messages: int
+    observables: int
+    files: int
+
+
+class Lake:
+    """The tables below ``url``: a local folder, or any object store (s3://, az://, gs://).
+
+    ``storage_options`` goes to the object store as it is. Methods raise LakeError when a table
+    has another shape than this program's, or when a commit does not get through.
+    """
+
+    def __init__(self, url: str, *, storage_options: dict[str, str] | None = None) -> None:
+        self._root = url.rstrip("/") if "://" in url else str(Path(url).expanduser().absolute())
+        self._storage_options = storage_options
+
+    # --- messages and observables ---
+
+    def add_messages(self, messages: Iterable[CollectedMessage], collected_at: datetime) -> int:
+        """Add copies that are not there yet; returns how many.
+
+        A copy read again by a newer extractor takes the place of its older reading. When
+        ``messages`` raises midway, what it gave before is committed, and the error goes on.
+        """
+        added = 0
+        batch: list[CollectedMessage] = []
+        try:
+            for message in messages:
+                batch.append(message)
+                if len(batch) == BATCH:
+                    full, batch = batch, []
+                    added += self._add_batch(full, collected_at)
+        finally:
+            added += self._add_batch(batch, collected_at)
+        return added
+
+    def known_message_ids(
+        self, mailbox: Mailbox, window: Window, extractor_version: int
+    ) -> set[str]:
+        """The provider's ids of the mailbox's copies that need not be read again."""
+        known = (
+            self.scan_messages(self._version(MESSAGES_TABLE), window)
+            .filter(
+                pl.col("mailbox_id") == mailbox.mailbox_id,
+                pl.col("connection") == mailbox.connection,
+                pl.col("provider") == mailbox.provider.value,
+                pl.col("extractor_version") >= extractor_version,
+            )
+            .select("message_id")
+            .collect()
+        )
+        return set(known["message_id"])
+
+    def scan_messages(self, version: int | None, window: Window) -> pl.LazyFrame:
+        """The copies delivered in the window."""
+        return self._scan(MESSAGES_TABLE, version).filter(
+            _days(window), pl.col("received_at") >= window.start, pl.col("received_at") < window.end
+        )
+
+    def scan_observables(self, version: int | None, window: Window) -> pl.LazyFrame:
+        """The observables of the days the window touches: join them with the messages."""
+        return self._scan(OBSERVABLES_TABLE, version).filter(_days(window))
+
+    # --- indicators ---
+
+    def scan_indicators(self, version: int | None) -> pl.LazyFrame:
+        """All indicators, those no longer active and those held back included."""
+        return self._scan(INDICATORS_TABLE, version)
+
+    def replace_indicators(
+        self, indicators: pl.DataFrame, *, expected_version: int | None = None
+    ) -> int:
+        """Make these the indicators; returns the new version.
+
+        With ``expected_version``, raises LakeError when the table has moved on since then.
+        """
+        rows = INDICATORS_TABLE.rows(indicators)
+
+        def replace() -> int:
+            table = self._open_or_create(INDICATORS_TABLE)
+            if expected_version not in (None, table.version()):
+                raise LakeError(
+                    f"the indicators are at version {table.version()}, not {expected_version}: "
+                    "another refresh came first, so merge again"
+                )
+            write_deltalake(table, rows, mode="overwrite", storage_options=self._storage_options)
+            table.update_incremental()
+            return table.version()
+
+        return self._commit(INDICATORS_TABLE, replace)
+
+    # --- all tables ---
+
+    def versions(self) -> LakeVersions:
+        """The newest versions, to pin a run to."""
+        # Messages first: observables are committed before them, so none can be missing.
+        messages = self._version(MESSAGES_TABLE)
+        observables = self._version(OBSERVABLES_TABLE)
+        return LakeVersions(
+            messages=messages,
+            observables=observables,
+            indicators=self._version(INDICATORS_TABLE),
+        )
+
+    def expire(self, before: datetime) -> Expired:
+        """Forget the copies delivered before the day of ``before`` (UTC).
+
+        They are out of every later version at once. The files stay for readers pinned to an
+        earlier version, and leave the store at the first call a week or more later.
+        """
+        day = before.astimezone(UTC).date().isoformat()
+        return Expired(
+            messages=self._delete(MESSAGES_TABLE, day),
+            observables=self._delete(OBSERVABLES_TABLE, day),
+            files=sum(map(self._vacuum, (MESSAGES_TABLE, OBSERVABLES_TABLE, INDICATORS_TABLE))),
+        )
+
+    def compact(self) -> int:
+        """Join each day's small files, one a commit, into large ones; returns the files saved.
+
+        Readers see the same rows before and after. Call it after collecting many mailboxes.
+        """
+        return self._compact(MESSAGES_TABLE) + self._compact(OBSERVABLES_TABLE)
+
+    # --- below the face ---
+
+    def _add_batch(self, batch: list[CollectedMessage], collected_at: datetime) -> int:
+        if not batch:
+            return 0
+        messages = messages_frame(batch, collected_at)
+        new = messages.join(self._readings(messages), on="copy_id", how="left").filter(
+            pl.col("extractor_version") > pl.col("known_version").fill_null(-1)
+        )
+        if new.is_empty():
+            return 0
+        to_add = set(new["copy_id"])
+        observables = observables_frame(m for m in batch if m.copy.copy_id in to_add)
+        # One commit holds all rows of a reading, so a reading is there as a whole or not at all.
+        self._merge(
+            OBSERVABLES_TABLE,
+            observables,
+            on=("delivery_date", "copy_id", "extractor_version"),
+        )
+        return self._merge(
+            MESSAGES_TABLE,
+            new.drop("known_version"),
+            on=("delivery_date", "copy_id"),
+            update_when="source.extractor_version > target.extractor_version",
+        )
+
+    def _readings(self, messages: pl.DataFrame) -> pl.DataFrame:
+        """(copy_id, known_version) of those of these copies that are in the lake."""
+        return (
+            self._scan(MESSAGES_TABLE, self._version(MESSAGES_TABLE))
+            .filter(
+                pl.col("delivery_date").is_in(messages["delivery_date"].unique().to_list()),
+                pl.col("copy_id").is_in(messages["copy_id"].to_list()),
+            )
+            .select("copy_id", known_version="extractor_version")
+            .collect()
+        )
+
+    def _merge(
+        self, table: Table, rows: pl.DataFrame, *, on: Iterable[str], update_when: str | None = None
+    ) -> int:
+        """Insert the rows that are not there by ``on``; returns how many were inserted."""
+        if rows.is_empty():
+            return 0
+        source = table.rows(rows)
+
+        def merge() -> int:
+            merger = self._open_or_create(table).merge(
+                source,
+                " AND ".join(f"target.{name} = source.{name}" for name in on),
+                source_alias="source",
+                target_alias="target",
+                streamed_exec=False,  # or else it reads every partition, not only the source's
+            )
+            if update_when is not None:
+                merger = merger.when_matched_update_all(update_when)
+            metrics = merger.when_not_matched_insert_all().execute()
+            return int(metrics["num_target_rows_inserted"])
+
+        return self._commit(table, merge)
+
+    def _delete(self, table: Table, day: str) -> int:
+        def delete() -> int:
+            there = self._open(table)
+            if there is None:
+                return 0
+            return int(there.delete(f"delivery_date < '{day}'")["num_deleted_rows"] or 0)
+
+        return self._commit(table, delete)
+
+    def _vacuum(self, table: Table) -> int:
+        def vacuum() -> int:
+            there = self._open(table)
+            return 0 if there is None else len(there.vacuum(dry_run=False))
+
+        return self._commit(table, vacuum)
+
+    def _compact(self, table: Table) -> int:
+        there = self._open(table)
+        if there is None:
+            return 0
+        return sum(self._compact_day(table, day) for day in _crowded_days(there))
+
+    def _compact_day(self, table: Table, day: date) -> int:
+        def compact() -> int:
+            there = self._open(table)
+            if there is None:
+                return 0
+            partition = [("delivery_date", "=", day.isoformat())]
+            metrics = there.optimize.compact(partition_filters=partition)
+            return int(metrics["numFilesRemoved"]) - int(metrics["numFilesAdded"])
+
+        return self._commit(table, compact)
+
+    def _commit(self, table: Table, commit: Callable[[], Result]) -> Result:
+        """Commit, again and again while others come first; each try starts from the newest."""
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(CommitFailedError),
+            wait=tenacity.wait_random_exponential(multiplier=0.05, max=2),
+            stop=tenacity.stop_after_delay(_COMMIT_PATIENCE),
+            reraise=True,
+        )
+        try:
+            return retrying(commit)
+        except DeltaError as error:
+            raise LakeError(f"{table.name}: the commit failed: {error}") from error
+
+    def _scan(self, table: Table, version: int | None) -> pl.LazyFrame:
+        if version is None:
+            return table.empty().lazy()
+        there = self._open(table, version)
+        if there is None:
+            raise LakeError(f"{table.name}: there is no such table at {self._url(table)}")
+        return pl.scan_delta(there)
+
+    def _version(self, table: Table) -> int | None:
+        there = self._open(table)
+        return None if there is None else there.version()
+
+    def _open(self, table: Table, version: int | None = None) -> DeltaTable | None:
+        """The table, its shape checked; None when it is not there yet."""
+        try:
+            there = DeltaTable(
+                self._url(table), version=version, storage_options=self._storage_options
+            )
+        except TableNotFoundError:
+            return None
+        except DeltaError as error:
+            which = "" if version is None else f" at version {version}"
+            raise LakeError(f"{table.name}: cannot be opened{which}: {error}") from error
+        _check_shape(table, there)
+        return there
+
+    def _open_or_create(self, table: Table) -> DeltaTable:
+        there = self._open(table)
+        if there is not None:
+            return there
+        return DeltaTable.create(
+            self._url(table),
+            table.schema,
+            mode="ignore",
+            partition_by=list(table.partition_by),
+            storage_options=self._storage_options,
+        )
+
+    def _url(self, table: Table) -> str:
+        return f"{self._root}/{table.name}"
+
+
+def _days(window: Window) -> pl.Expr:
+    """The partitions the window touches."""
+    last = window.end.astimezone(UTC) - timedelta(microseconds=1)
+    return pl.col("delivery_date").is_between(window.start.astimezone(UTC).date(), last.date())
+
+
+def _crowded_days(table: DeltaTable) -> list[date]:
+    files = pl.DataFrame(table.get_add_actions(flatten=True)).select(day="partition.delivery_date")
+    crowded = files.group_by("day").len().filter(pl.col("len") >= COMPACT_FROM)
+    return sorted(crowded["day"])
+
+
+def _check_shape(table: Table, there: DeltaTable) -> None:
+    wrong = table.differences(there.schema())
+    if wrong:
+        raise LakeError(
+            f"{table.name}: the table has another shape in {', '.join(wrong)}: it was written by "
+            "another version of the program; move it away and collect again"
+        )

@@ -1,0 +1,131 @@
+"""The shapes of the lake's three Delta tables, and the keys that make commits idempotent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, cast
+
+import polars as pl
+import pyarrow as pa  # type: ignore[import-untyped]
+from deltalake import Schema
+
+from retract.errors import LakeError
+
+
+def _schema(**types: pa.DataType | tuple[pa.DataType, str]) -> pa.Schema:
+    """A schema of required columns; ``(type, "nullable")`` marks the others."""
+    return pa.schema(
+        [
+            pa.field(name, kind[0], nullable=True)
+            if isinstance(kind, tuple)
+            else pa.field(name, kind, nullable=False)
+            for name, kind in types.items()
+        ]
+    )
+
+
+_TEXT = pa.string()
+_TIME = pa.timestamp("us", tz="UTC")
+# Spark and delta-rs both write list elements as nullable; a stricter type cannot be read back.
+_TEXTS = pa.list_(pa.string())
+
+MESSAGES: Final = _schema(
+    copy_id=_TEXT,
+    provider=_TEXT,
+    connection=_TEXT,
+    mailbox_id=_TEXT,
+    mailbox=_TEXT,
+    message_id=_TEXT,
+    internet_message_id=_TEXT,
+    received_at=_TIME,
+    delivery_date=pa.date32(),
+    subject=_TEXT,
+    sender_address=_TEXT,
+    sender_name=_TEXT,
+    delivered_disposition=_TEXT,
+    sending_ip=_TEXT,
+    body_fingerprint=_TEXT,
+    place=_TEXT,
+    folder_id=_TEXT,
+    folder_name=_TEXT,
+    labels=_TEXTS,
+    is_read=pa.bool_(),
+    is_flagged=pa.bool_(),
+    authentication=_TEXT,
+    problems=_TEXTS,
+    extractor_version=pa.int32(),
+    collected_at=_TIME,
+)
+"""One row a copy. ``authentication`` is a JSON list of [method, result] pairs."""
+
+OBSERVABLES: Final = _schema(
+    copy_id=_TEXT,
+    delivery_date=pa.date32(),
+    extractor_version=pa.int32(),
+    type=_TEXT,
+    value=_TEXT,
+    found_in=_TEXT,
+    lookup=_TEXT,
+    key=pa.int64(),
+    exact=pa.bool_(),
+)
+"""One row for each lookup of each observable of a copy.
+
+``extractor_version`` is that of the reading the row comes from: rows of an older reading stay
+until they expire, and a copy's messages row tells which reading counts.
+"""
+
+INDICATORS: Final = _schema(
+    indicator_id=_TEXT,
+    type=_TEXT,
+    value=_TEXT,
+    lookup=_TEXT,
+    key=pa.int64(),
+    exact_only=pa.bool_(),
+    disposition=_TEXT,
+    confidence=pa.int32(),
+    source=_TEXT,
+    campaign=_TEXT,
+    reference=_TEXT,
+    first_seen=_TIME,
+    last_seen=_TIME,
+    expires_at=(_TIME, "nullable"),
+    held_back=(_TEXT, "nullable"),
+    active=pa.bool_(),
+)
+"""One row for each (type, value, source). ``held_back`` is the reason; null when it is live."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One table of the lake."""
+
+    name: str
+    schema: pa.Schema
+    partition_by: tuple[str, ...] = ()
+
+    def empty(self) -> pl.DataFrame:
+        """A frame of this shape without rows."""
+        return cast(pl.DataFrame, pl.from_arrow(self.schema.empty_table()))
+
+    def rows(self, frame: pl.DataFrame) -> pa.Table:
+        """The frame's rows as Arrow, for a commit.
+
+        Raises LakeError for a missing column, another type, or a null where none may be.
+        """
+        try:
+            return frame.select(self.schema.names).to_arrow().cast(self.schema)
+        except (pl.exceptions.ColumnNotFoundError, pa.ArrowInvalid, ValueError) as error:
+            raise LakeError(f"{self.name}: rows of another shape: {error}") from error
+
+    def differences(self, schema: Schema) -> list[str]:
+        """The columns in which a stored table's schema is not this one."""
+        stored = {field.name: field.type for field in schema.fields}
+        expected = {field.name: field.type for field in Schema.from_arrow(self.schema).fields}
+        names = expected | stored
+        return sorted(name for name in names if expected.get(name) != stored.get(name))
+
+
+MESSAGES_TABLE: Final = Table("messages", MESSAGES, ("delivery_date",))
+OBSERVABLES_TABLE: Final = Table("observables", OBSERVABLES, ("delivery_date",))
+INDICATORS_TABLE: Final = Table("indicators", INDICATORS)

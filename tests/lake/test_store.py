@@ -1,0 +1,368 @@
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+from deltalake import DeltaTable, write_deltalake
+
+import retract
+from retract.errors import LakeError, TenantUnreachable
+from retract.lake import store
+from retract.lake.store import Lake, LakeVersions
+from retract.lake.tables import INDICATORS_TABLE, MESSAGES_TABLE, OBSERVABLES_TABLE
+from retract.model import Mailbox, Provider, Window
+
+NOW = datetime(2026, 1, 6, tzinfo=UTC)
+MONTH = Window(datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC))
+ANN = Mailbox(Provider.MICROSOFT365, "tenant", "ann", "ann@north.example")
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    return Lake(str(tmp_path / "lake"))
+
+
+def everything(lake: Lake) -> tuple[pl.DataFrame, pl.DataFrame]:
+    versions = lake.versions()
+    return (
+        lake.scan_messages(versions.messages, MONTH).collect(),
+        lake.scan_observables(versions.observables, MONTH).collect(),
+    )
+
+
+def indicators(*values: str) -> pl.DataFrame:
+    rows = [
+        {
+            "indicator_id": value,
+            "type": "url",
+            "value": value,
+            "lookup": value,
+            "key": 1,
+            "exact_only": False,
+            "disposition": "malicious",
+            "confidence": 80,
+            "source": "list",
+            "campaign": "",
+            "reference": "",
+            "first_seen": NOW,
+            "last_seen": NOW,
+            "expires_at": None,
+            "held_back": None,
+            "active": True,
+        }
+        for value in values
+    ]
+    return pl.DataFrame(rows, schema=INDICATORS_TABLE.empty().schema)
+
+
+# --- a lake that is not there yet ---
+
+
+def test_a_new_lake_has_no_versions_and_reads_as_empty(lake, tmp_path):
+    assert lake.versions() == LakeVersions(messages=None, observables=None, indicators=None)
+    assert lake.scan_messages(None, MONTH).collect().schema == MESSAGES_TABLE.empty().schema
+    assert lake.scan_observables(None, MONTH).collect().schema == OBSERVABLES_TABLE.empty().schema
+    assert lake.scan_indicators(None).collect().schema == INDICATORS_TABLE.empty().schema
+    assert lake.known_message_ids(ANN, MONTH, 1) == set()
+    assert not (tmp_path / "lake").exists()
+
+
+def test_adding_nothing_creates_nothing(lake, tmp_path):
+    assert lake.add_messages([], NOW) == 0
+    assert not (tmp_path / "lake").exists()
+
+
+# --- adding ---
+
+
+def test_what_was_added_is_read_back(lake, message):
+    assert lake.add_messages([message(1), message(2)], NOW) == 2
+
+    messages, observables = everything(lake)
+    assert set(messages["message_id"]) == {"m1", "m2"}
+    assert messages.schema == MESSAGES_TABLE.empty().schema
+    assert observables.schema == OBSERVABLES_TABLE.empty().schema
+    assert set(observables["copy_id"]) == set(messages["copy_id"])
+
+
+def test_adding_twice_adds_nothing_and_makes_no_version(lake, message):
+    lake.add_messages([message(1), message(2)], NOW)
+    versions, before = lake.versions(), everything(lake)
+
+    assert lake.add_messages([message(1), message(2)], NOW + timedelta(days=1)) == 0
+
+    assert lake.versions() == versions
+    after = everything(lake)
+    assert after[0].equals(before[0])
+    assert after[1].equals(before[1])
+
+
+def test_only_the_new_ones_of_a_second_collection_are_added(lake, message):
+    lake.add_messages([message(1), message(2)], NOW)
+
+    assert lake.add_messages([message(2), message(3)], NOW) == 1
+
+    messages, observables = everything(lake)
+    assert sorted(messages["message_id"]) == ["m1", "m2", "m3"]
+    assert observables.n_unique() == observables.height
+
+
+def test_a_newer_extractor_replaces_the_reading(lake, message):
+    lake.add_messages([message(1, version=1)], NOW)
+
+    assert lake.add_messages([message(1, version=2)], NOW) == 0, "it is not a new copy"
+
+    messages, observables = everything(lake)
+    assert messages["extractor_version"].to_list() == [2]
+    counted = observables.join(messages, on=["copy_id", "extractor_version"], how="semi")
+    assert set(counted["value"]) == {"https://shop.example/1/v2"}
+
+
+def test_an_older_extractor_replaces_nothing(lake, message):
+    lake.add_messages([message(1, version=2)], NOW)
+    versions = lake.versions()
+
+    assert lake.add_messages([message(1, version=1)], NOW) == 0
+    assert lake.versions() == versions
+
+
+def test_a_message_without_observables_is_kept(lake, message):
+    assert lake.add_messages([message(1, observables=())], NOW) == 1
+    assert everything(lake)[0].height == 1
+
+
+def test_a_crash_between_the_two_commits_is_mended_by_the_next_try(lake, message, monkeypatch):
+    merge = Lake._merge
+
+    def broken(self, table, *args, **kwargs):
+        if table is MESSAGES_TABLE:
+            raise OSError("the machine went away")
+        return merge(self, table, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Lake, "_merge", broken)
+        with pytest.raises(OSError, match="went away"):
+            lake.add_messages([message(1)], NOW)
+    assert everything(lake)[0].is_empty()
+
+    assert lake.add_messages([message(1)], NOW) == 1
+    observables = everything(lake)[1]
+    assert observables.height == observables.n_unique() > 0
+
+
+def test_what_was_read_before_a_failure_is_kept(lake, message, monkeypatch):
+    monkeypatch.setattr(store, "BATCH", 2)
+
+    def reading():
+        yield from (message(number) for number in range(5))
+        raise TenantUnreachable("no answer")
+
+    with pytest.raises(TenantUnreachable):
+        lake.add_messages(reading(), NOW)
+
+    assert everything(lake)[0].height == 5
+
+
+# --- reading ---
+
+
+def test_the_window_is_half_open(lake, message):
+    start, end = datetime(2026, 1, 5, 6, tzinfo=UTC), datetime(2026, 1, 7, tzinfo=UTC)
+    tick = timedelta(microseconds=1)
+    times = [start - tick, start, end - tick, end]
+    lake.add_messages([message(n, received_at=at) for n, at in enumerate(times)], NOW)
+    window, versions = Window(start, end), lake.versions()
+
+    messages = lake.scan_messages(versions.messages, window).collect()
+    observables = lake.scan_observables(versions.observables, window).collect()
+
+    assert set(messages["message_id"]) == {"m1", "m2"}
+    assert set(messages["copy_id"]) <= set(observables["copy_id"])
+
+
+def test_a_window_reads_only_its_days(lake, message, tmp_path):
+    days = [datetime(2026, 1, day, 12, tzinfo=UTC) for day in range(1, 11)]
+    lake.add_messages([message(n, received_at=at) for n, at in enumerate(days)], NOW)
+    window, versions = Window(days[2], days[3]), lake.versions()
+    for folder in (tmp_path / "lake").glob("*/delivery_date=*"):
+        if folder.name[-2:] not in ("03", "04"):
+            shutil.rmtree(folder)
+
+    assert lake.scan_messages(versions.messages, window).collect().height == 1
+    assert not lake.scan_observables(versions.observables, window).collect().is_empty()
+
+
+def test_a_pinned_version_does_not_change(lake, message):
+    lake.add_messages([message(1)], NOW)
+    pinned = lake.versions()
+    lake.add_messages([message(2), message(1, version=2)], NOW)
+
+    messages = lake.scan_messages(pinned.messages, MONTH).collect()
+
+    assert messages.select("message_id", "extractor_version").rows() == [("m1", 1)]
+
+
+def test_known_ids_are_those_of_the_mailbox_the_window_and_the_extractor(lake, message):
+    lake.add_messages(
+        [
+            message(1),
+            message(2, version=2),
+            message(3, mailbox_id="bob"),
+            message(4, received_at=MONTH.end),
+        ],
+        NOW,
+    )
+
+    assert lake.known_message_ids(ANN, MONTH, 1) == {"m1", "m2"}
+    assert lake.known_message_ids(ANN, MONTH, 2) == {"m2"}
+    other = Mailbox(Provider.MICROSOFT365, "another tenant", "ann", "ann@north.example")
+    assert lake.known_message_ids(other, MONTH, 1) == set()
+
+
+def test_a_version_that_never_was_is_a_clear_error(lake, message):
+    lake.add_messages([message(1)], NOW)
+    with pytest.raises(LakeError, match="messages: cannot be opened at version 99"):
+        lake.scan_messages(99, MONTH)
+    with pytest.raises(LakeError, match="indicators: there is no such table"):
+        lake.scan_indicators(0)
+
+
+def test_a_table_of_another_shape_is_a_clear_error(lake, tmp_path):
+    frame = MESSAGES_TABLE.empty().drop("subject").with_columns(extra=pl.lit(1))
+    write_deltalake(str(tmp_path / "lake" / "messages"), frame.to_arrow())
+    with pytest.raises(LakeError, match="another shape in extra, subject"):
+        lake.versions()
+
+
+# --- indicators ---
+
+
+def test_replacing_indicators_keeps_earlier_versions_readable(lake):
+    first = lake.replace_indicators(indicators("a", "b"))
+    second = lake.replace_indicators(indicators("c"))
+
+    assert second > first
+    assert set(lake.scan_indicators(first).collect()["value"]) == {"a", "b"}
+    assert set(lake.scan_indicators(second).collect()["value"]) == {"c"}
+    assert lake.versions().indicators == second
+
+
+def test_indicators_can_become_none(lake):
+    lake.replace_indicators(indicators("a"))
+    version = lake.replace_indicators(indicators())
+    assert lake.scan_indicators(version).collect().is_empty()
+
+
+def test_a_refresh_does_not_overwrite_another_one(lake):
+    base = lake.replace_indicators(indicators("a"))
+    lake.replace_indicators(indicators("a", "b"), expected_version=base)
+    with pytest.raises(LakeError, match="another refresh came first"):
+        lake.replace_indicators(indicators("a", "c"), expected_version=base)
+
+
+# --- side by side ---
+
+
+def test_threads_that_collect_the_same_copies_add_them_once(lake, message):
+    start = threading.Barrier(4)
+    added: list[int] = []
+
+    def collect(first: int) -> None:
+        start.wait()
+        added.append(lake.add_messages([message(n) for n in range(first, first + 20)], NOW))
+
+    threads = [threading.Thread(target=collect, args=(first,)) for first in (0, 0, 10, 100)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    messages, observables = everything(lake)
+    assert len(added) == 4, "none failed"
+    assert sum(added) == messages.height == messages["copy_id"].n_unique() == 50
+    assert observables.height == observables.n_unique()
+    assert set(observables["copy_id"]) == set(messages["copy_id"])
+
+
+COLLECT = """
+import sys
+from datetime import UTC, datetime
+from retract.lake.store import Lake
+from retract.model import *
+def message(n):
+    copy = Copy(Provider.MICROSOFT365, "tenant", "ann", "ann@north.example", f"m{n}")
+    seen = (Observable(ObservableType.URL, f"https://shop.example/{n}"),)
+    read = Extraction("", "", "", "", seen)
+    at = datetime(2026, 1, 5, tzinfo=UTC)
+    return CollectedMessage(copy, at, Location(Place.INBOX), read, 1)
+collected_at = datetime(2026, 1, 6, tzinfo=UTC)
+lake = Lake(sys.argv[1])
+sys.stdin.readline()
+for first in range(0, 50, 10):
+    print(lake.add_messages([message(n) for n in range(first, first + 10)], collected_at))
+"""
+
+
+def test_processes_that_collect_the_same_copies_add_them_once(lake, tmp_path):
+    plugins = str(Path(retract.__file__).parents[1])
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-c", COLLECT, str(tmp_path / "lake")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": plugins},
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    outputs = [worker.communicate("go\n", timeout=120)[0] for worker in workers]
+
+    assert [worker.returncode for worker in workers] == [0, 0]
+    messages, observables = everything(lake)
+    assert messages.height == messages["copy_id"].n_unique() == 50
+    assert sum(int(line) for output in outputs for line in output.split()) == 50
+    assert observables.height == observables.n_unique()
+
+
+# --- maintenance ---
+
+
+def test_expired_messages_leave_with_their_observables(lake, message):
+    old, new = datetime(2026, 1, 3, 23, tzinfo=UTC), datetime(2026, 1, 4, 1, tzinfo=UTC)
+    lake.add_messages([message(1, received_at=old), message(2, received_at=new)], NOW)
+
+    expired = lake.expire(datetime(2026, 1, 4, 12, tzinfo=UTC))
+
+    messages, observables = everything(lake)
+    assert messages["message_id"].to_list() == ["m2"], "of the day itself nothing is forgotten"
+    assert set(observables["copy_id"]) == set(messages["copy_id"])
+    assert expired.messages == 1
+    assert expired.observables > 0
+    assert expired.files == 0, "files stay a week for pinned readers"
+
+
+def test_expiring_an_empty_lake_is_no_error(lake):
+    assert lake.expire(NOW) == store.Expired(messages=0, observables=0, files=0)
+
+
+def test_compacting_joins_files_and_changes_no_row(lake, message, tmp_path):
+    for number in range(store.COMPACT_FROM):
+        lake.add_messages([message(number)], NOW)
+    pinned = lake.versions()
+    before = everything(lake)
+
+    assert lake.compact() == 2 * (store.COMPACT_FROM - 1)
+
+    assert len(DeltaTable(str(tmp_path / "lake" / "messages")).file_uris()) == 1
+    after = everything(lake)
+    for earlier, later in zip(before, after, strict=True):
+        assert later.sort("copy_id").equals(earlier.sort("copy_id"))
+    assert lake.scan_messages(pinned.messages, MONTH).collect().height == store.COMPACT_FROM
+    assert lake.compact() == 0
