@@ -15,7 +15,7 @@ from datetime import timedelta
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, Final, Self, TypeVar
 
 import idna
 import yaml
@@ -32,6 +32,8 @@ from pydantic import (
 
 from retract.errors import PolicyError
 from retract.model import ACTIONABLE_DISPOSITIONS, Action, Disposition, Mode, Provider
+
+Settings = TypeVar("Settings", bound=BaseModel)
 
 MAX_FILE_BYTES: Final = 64 * 1024
 MAX_DEPTH: Final = 8
@@ -181,12 +183,10 @@ class Policy(_Section):
         return self
 
     def _interval_misfits(self) -> Iterator[tuple[tuple[str, ...], str]]:
-        if _cron(self.reevaluate_every) is None:
-            yield (
-                ("reevaluate_every",),
-                "runs must fall on the same minutes every day: write minutes that divide an "
-                "hour (PT5M, PT15M, PT30M) or hours that divide a day (PT1H, PT6H, P1D)",
-            )
+        try:
+            _cron(self.reevaluate_every)
+        except ValueError as error:
+            yield ("reevaluate_every",), str(error)
         if self.lookback < self.reevaluate_every:
             yield (
                 ("lookback",),
@@ -224,12 +224,20 @@ class Policy(_Section):
         )
         return own.get(disposition, self.actions.get(disposition, Action.NO_ACTION))
 
+    def apply_to(self, settings: Settings) -> Settings:
+        """A connection's settings with what the policy decides about them: where soft delete goes.
+
+        Settings of a provider without soft delete come back as they are.
+        """
+        if "soft_delete_folder" not in type(settings).model_fields:
+            return settings
+        folder = self.providers.microsoft365.soft_delete_folder
+        return settings.model_copy(update={"soft_delete_folder": folder})
+
     @property
     def cron(self) -> str:
         """``reevaluate_every`` as a cron expression, for UTC."""
-        expression = _cron(self.reevaluate_every)
-        assert expression is not None  # the validator saw to it
-        return expression
+        return _cron(self.reevaluate_every)
 
     @cached_property
     def digest(self) -> str:
@@ -333,18 +341,18 @@ _FATES: Final[dict[tuple[Provider, Action | SoftDeleteFolder], tuple[str, str, s
 }
 
 
-def _cron(interval: timedelta) -> str | None:
-    """The cron expression of the interval; None when it divides neither an hour nor a day."""
+def _cron(interval: timedelta) -> str:
+    """The cron expression of the interval. Raises ValueError where there is none."""
     minutes, rest = divmod(interval, timedelta(minutes=1))
-    if rest or minutes < 1:
-        return None
-    if minutes < 60:
-        every = "*" if minutes == 1 else f"*/{minutes}"
-        return f"{every} * * * *" if 60 % minutes == 0 else None
-    hours, rest_minutes = divmod(minutes, 60)
-    if rest_minutes or hours > 24 or 24 % hours:
-        return None
-    return {1: "0 * * * *", 24: "0 0 * * *"}.get(hours, f"0 */{hours} * * *")
+    if not rest and 1 <= minutes < 60 and 60 % minutes == 0:
+        return "* * * * *" if minutes == 1 else f"*/{minutes} * * * *"
+    hours, rest = divmod(interval, timedelta(hours=1))
+    if not rest and 1 <= hours <= 24 and 24 % hours == 0:
+        return {1: "0 * * * *", 24: "0 0 * * *"}.get(hours, f"0 */{hours} * * *")
+    raise ValueError(
+        "runs must fall on the same minutes every day: write minutes that divide an hour "
+        "(PT5M, PT15M, PT30M) or hours that divide a day (PT1H, PT6H, P1D)"
+    )
 
 
 # ---------------------------------------------------------------------------------------------
