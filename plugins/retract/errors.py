@@ -15,6 +15,7 @@
     │   ├── OutcomeUnknown           the call may or may not have succeeded: verify
     │   └── TenantUnreachable        no answer from the service
     ├── ActionNotSupported           the provider has no such action
+    ├── PlanError                    a plan file is damaged, or may not be carried out
     ├── LakeError                    a table is missing or does not have the expected shape
     └── LedgerError                  the ledger refused a change of state
         └── ClaimLost                another worker holds the copy or the mailbox
@@ -93,6 +94,10 @@ class TenantUnreachable(MailboxError):
 
 class ActionNotSupported(RetractError):
     """The provider has no such action (Gmail has no soft delete)."""
+
+
+class PlanError(RetractError):
+    """A plan cannot be read, was altered, or may not be carried out (a preview)."""
 
 
 class LakeError(RetractError):

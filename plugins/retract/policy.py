@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Final, Self, TypeVar
 
@@ -76,6 +76,15 @@ def _sender(value: str) -> str:
     if value.strip().startswith("@"):
         return "@" + _domain(value)
     return _address(value)
+
+
+@lru_cache(maxsize=4096)
+def _normal(address: str) -> str:
+    """A mail's or directory's address in the form the policy keeps them in. Never raises."""
+    try:
+        return _address(address)
+    except ValueError:
+        return address.strip().lower()
 
 
 def _actionable(value: object) -> object:
@@ -144,6 +153,16 @@ class Exempt(_Section):
     """Addresses or ``@domain``. The From header is easily forged: keep this short."""
     recipients_domains: Domains = ()
     """Domains of mailbox addresses, sub-domains not included."""
+
+    def covers_mailbox(self, address: str) -> bool:
+        return _normal(address) in self.mailboxes
+
+    def covers_sender(self, address: str) -> bool:
+        normal = _normal(address)
+        return normal in self.senders or "@" + normal.rpartition("@")[2] in self.senders
+
+    def covers_recipient(self, address: str) -> bool:
+        return _normal(address).rpartition("@")[2] in self.recipients_domains
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +242,10 @@ class Policy(_Section):
             else self.providers.microsoft365.actions
         )
         return own.get(disposition, self.actions.get(disposition, Action.NO_ACTION))
+
+    def protects(self, address: str) -> bool:
+        """Whether the mailbox with this address is never touched."""
+        return _normal(address) in self.protected_mailboxes
 
     def apply_to(self, settings: Settings) -> Settings:
         """A connection's settings with what the policy decides about them: where soft delete goes.
