@@ -1,0 +1,78 @@
+"""Domain names: one form, and where the Public Suffix List says they begin."""
+
+from __future__ import annotations
+
+import re
+from functools import cache, lru_cache
+
+import tldextract
+
+from retract.observables.host import canonical_host, is_ip_address
+
+_LABEL = r"(?!-)[a-z0-9_-]{1,63}(?<!-)"
+_DOMAIN = re.compile(rf"(?:{_LABEL}\.)*(?=[a-z0-9-]*[a-z]){_LABEL}")
+_LONGEST = 253
+"""Characters in a domain name, RFC 1035."""
+
+
+@cache
+def _suffixes() -> tldextract.TLDExtract:
+    # The snapshot in the package: no network, no cache folder. With the private section,
+    # or every tenant of a hosting service would count as one owner.
+    return tldextract.TLDExtract(
+        cache_dir=None, suffix_list_urls=(), include_psl_private_domains=True
+    )
+
+
+@lru_cache(maxsize=65_536)
+def canonical_domain(text: str) -> str:
+    """Lower case, punycode, no outer dots; empty when it is no domain name.
+
+    A name without a dot is a domain only when it is a top-level domain, and an IP address
+    never is. Underscores are allowed: phish uses them.
+    """
+    host = canonical_host(text.strip().encode("utf-8", "replace"))
+    if len(host) > _LONGEST or not _DOMAIN.fullmatch(host) or is_ip_address(host):
+        return ""
+    if "." not in host and _suffixes().extract_str(host).suffix != host:
+        return ""
+    return host
+
+
+def is_public_suffix(domain: str) -> bool:
+    """Whether anybody can register below it: "com", "co.uk", "blogspot.com".
+
+    The list's default rule makes every unknown top-level name a public suffix.
+    """
+    return registrable_domain(domain) == ""
+
+
+@lru_cache(maxsize=65_536)
+def registrable_domain(domain: str) -> str:
+    """The public suffix and one label more (eTLD+1) of a canonical domain.
+
+    Empty for a public suffix itself and for an IP address.
+    """
+    if not domain or is_ip_address(domain):
+        return ""
+    found = _suffixes().extract_str(domain)
+    if found.suffix:
+        return found.top_domain_under_public_suffix
+    return ".".join(domain.split(".")[-2:]) if "." in domain else ""
+
+
+@lru_cache(maxsize=65_536)
+def widened_hosts(host: str, most: int) -> tuple[str, ...]:
+    """Parents of a host down to its registrable domain, shortest first, the host left out.
+
+    At most ``most`` of them, those nearest the registrable domain. None for an IP address,
+    a public suffix, or a host that is its own registrable domain.
+    """
+    registrable = registrable_domain(host)
+    if not registrable or registrable == host:
+        return ()
+    labels = host.removesuffix("." + registrable).split(".")
+    return tuple(
+        ".".join([*labels[len(labels) - extra :], registrable]) if extra else registrable
+        for extra in range(min(most, len(labels)))
+    )
