@@ -741,14 +741,14 @@ def read_content(raw: bytes) -> Content:
     name, address = (getaddresses([sender]) or [("", "")])[0]
     return Content(
         raw,
-        _decoded(headers.get("Message-ID")).strip(),
-        _decoded(headers.get("Subject")),
-        _decoded(name),
+        decoded_header(headers.get("Message-ID")).strip(),
+        decoded_header(headers.get("Subject")),
+        decoded_header(name),
         address,
     )
 
 
-def _decoded(value: object) -> str:
+def decoded_header(value: object) -> str:
     """A header as people read it, folded lines joined, RFC 2047 words decoded."""
     text = " ".join(str(value or "").split())
     with suppress(HeaderParseError, LookupError, ValueError):
@@ -798,22 +798,3 @@ def owner_of_id(item_id: str) -> str | None:
     except ValueError:
         return None
     return str(uuid.UUID(bytes=data[:16])) if len(data) in (39, 51) else None
-
-
-__all__ = [
-    "AuditEntry",
-    "Change",
-    "ChangeKind",
-    "Content",
-    "Folder",
-    "Hosting",
-    "Item",
-    "Label",
-    "Mailbox",
-    "Place",
-    "Provider",
-    "Store",
-    "UnknownRecipient",
-    "owner_of_id",
-    "read_content",
-]
