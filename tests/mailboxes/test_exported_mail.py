@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mailbox
 import os
+from itertools import accumulate
 from pathlib import Path
 
 import pytest
@@ -101,18 +102,17 @@ def test_links_pipes_and_loops_neither_hang_nor_crash(tmp_path: Path) -> None:
 
 
 def test_very_deep_folders_are_walked(tmp_path: Path) -> None:
-    here = os.getcwd()
-    os.chdir(tmp_path)
+    folders = list(accumulate(["d"] * 1500, Path.joinpath, initial=tmp_path))
+    for folder in folders[1:]:
+        folder.mkdir()
+    message = folders[-1] / "deep.eml"
+    message.write_bytes(ONE)
     try:
-        for _ in range(1500):
-            os.mkdir("d")
-            os.chdir("d")
-        Path("deep.eml").write_bytes(ONE)
-        os.chdir(tmp_path)
-        (message,) = read(Path("."))
-        assert message.raw == ONE
-    finally:
-        os.chdir(here)
+        assert [m.raw for m in read(tmp_path)] == [ONE]
+    finally:  # pytest clears its folders recursively, which Python cannot do this deep
+        message.unlink()
+        for folder in reversed(folders[1:]):
+            folder.rmdir()
 
 
 def test_a_name_that_is_not_utf8_can_be_printed(tmp_path: Path) -> None:
