@@ -48,7 +48,7 @@ class ExportedMessage:
 def read_exported_mail(path: Path) -> Iterator[ExportedMessage]:
     """The messages at ``path``. Raises ConfigurationError at once when nothing is there."""
     try:
-        mode = os.stat(path).st_mode
+        mode = path.stat().st_mode
     except (OSError, ValueError) as error:
         raise ConfigurationError(f"no mail can be read at {path}: {_reason(error)}") from error
     return _read_folder(path) if stat.S_ISDIR(mode) else _read_file(path, _printable(path.name))
