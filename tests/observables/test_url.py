@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from retract.observables.url import canonicalize, lookup_expressions, split_canonical
@@ -219,6 +219,7 @@ ANY_URL = st.one_of(
 
 
 @given(ANY_URL)
+@example(".%5B")
 def test_total_and_idempotent(url: str) -> None:
     canonical = canonicalize(url)
     assert canonicalize(canonical) == canonical

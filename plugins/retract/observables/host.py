@@ -22,17 +22,16 @@ def canonical_host(host: bytes) -> str:
     Lower case, dots tidied, IDN in punycode, IP addresses in one spelling, everything else
     escaped as Safe Browsing says. Empty when nothing usable is left.
     """
-    if host.startswith(b"["):
-        return _bracketed_ipv6(host)
-    name = host.lower()
+    name = _tidy_dots(host.lower())
+    if name.startswith(b"["):
+        return _bracketed_ipv6(name)
     if not name.isascii():
         mapped = _idn_to_ascii(name)
         if mapped is None:
-            return escape(_tidy_dots(_raw_controls(name)))
+            return escape(_raw_controls(name))
         if _FORBIDDEN_AFTER_MAPPING.intersection(mapped):
             return ""  # No browser goes to such a host: ℀.com would become "a/c.com".
-        name = mapped.encode("ascii")
-    name = _tidy_dots(name)
+        name = _tidy_dots(mapped.encode("ascii"))
     return _ipv4(name.decode("ascii")) or escape(name)
 
 
