@@ -1,4 +1,4 @@
-"""Every test run has an Airflow home of its own: a person's own Airflow is neither read nor written.
+"""Every test run has an Airflow home of its own: a person's Airflow is not touched.
 
 Set before anything imports Airflow, which reads its environment once.
 """
