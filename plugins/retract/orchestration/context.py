@@ -1,0 +1,34 @@
+"""What a task asks of Airflow while it runs."""
+
+from __future__ import annotations
+
+from airflow.sdk import get_current_context
+from airflow.sdk.exceptions import AirflowFailException
+
+from retract.orchestration.windows import RunRequest
+
+
+def current_request() -> RunRequest:
+    """The facts of the run this task belongs to."""
+    context = get_current_context()
+    run = context["dag_run"]
+    return RunRequest(
+        dag_id=run.dag_id,
+        run_id=run.run_id,
+        run_type=str(getattr(run.run_type, "value", run.run_type)),
+        run_after=run.run_after,
+        interval_start=context.get("data_interval_start"),
+        interval_end=context.get("data_interval_end"),
+        params=dict(context["params"]),
+    )
+
+
+def label_map_index(label: str) -> None:
+    """What the UI shows instead of a mapped task's number."""
+    get_current_context()["label"] = label  # type: ignore[typeddict-unknown-key]
+
+
+def finish_with(problems: list[str]) -> None:
+    """Turn the run red, once its record is written, when something went wrong."""
+    if problems:
+        raise AirflowFailException("; ".join(problems))

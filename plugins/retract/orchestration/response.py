@@ -1,0 +1,417 @@
+"""The steps of post_delivery_response: one function a task, each readable on its own.
+
+A step takes the run's folder and leaves its result there; what it returns to Airflow is only
+what the next step is mapped over, or a number worth seeing in the UI. A step that is tried
+again reads the same pinned inputs. Heavy libraries are imported when a step runs, not when
+Airflow parses the DAG.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Self
+
+from pydantic import BaseModel, ConfigDict
+
+from retract.errors import ConfigurationError, LakeError, LedgerError, MailboxError
+from retract.model import Mailbox, Mode
+from retract.orchestration.clock import utc_now
+from retract.orchestration.connections import open_connection
+from retract.orchestration.retries import ShardFailed
+from retract.orchestration.runs import (
+    Collected,
+    Listing,
+    MailboxEntry,
+    Run,
+    RunFolder,
+    ShardCollected,
+)
+from retract.orchestration.settings import Settings
+from retract.orchestration.windows import RunRequest, parse_params, resolve_window
+from retract.policy import Policy, load_policy
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from retract.lake.store import Lake, LakeVersions
+    from retract.mailboxes.protocol import MailboxProvider
+    from retract.reports.model import RunReport
+    from retract.retraction.ledger import Ledger
+
+log = logging.getLogger(__name__)
+
+Shard = dict[str, Any]
+"""What a mapped task is given: ``index``, a ``label`` for the UI, and ``mailboxes``: keys."""
+
+MISSING = "mailboxes/-not-found.json"
+"""The run was narrowed to mailboxes that no connection has."""
+
+
+def open_run(settings: Settings, request: RunRequest) -> str:
+    """Start an attempt: fix its window, its mode and its policy. Returns the run's folder.
+
+    Raises ConfigurationError (PolicyError for the policy file) when there is nothing sound
+    to start from.
+    """
+    params = parse_params(request.params)
+    policy = load_policy(settings.policy_file)
+    if not policy.post_delivery_response:
+        raise ConfigurationError(
+            f"{settings.policy_file}: post_delivery_response is false, so nothing is judged; "
+            "pause this DAG or set it to true"
+        )
+    window = resolve_window(request, params, policy.lookback)
+    now = utc_now()
+    folder = RunFolder.create(settings.home, request.dag_id, request.run_id, now)
+    folder.write_text("policy.yaml", settings.policy_file.read_text(encoding="utf-8"))
+    run = Run(
+        dag_id=request.dag_id,
+        run_id=request.run_id,
+        run_type=request.run_type,
+        attempt=folder.attempt,
+        started_at=now,
+        window_start=window.start,
+        window_end=window.end,
+        mode=policy.mode.narrowed_by(params.narrowing),
+        mailboxes=tuple(sorted({address.strip().lower() for address in params.mailboxes})),
+    )
+    folder.write("run.json", run)
+    log.info("%s, mail delivered from %s to %s", run.mode, run.window_start, run.window_end)
+    return str(folder.path)
+
+
+def list_mailboxes(path: str, connection: str) -> int:
+    """List one connection's mailboxes, or those of them the run is narrowed to."""
+    folder = RunFolder(path)
+    run = folder.run()
+    try:
+        with _Providers(_policy(folder)) as providers:
+            listing = _listing(providers.of(connection), connection, run)
+    except (MailboxError, ConfigurationError) as error:
+        folder.write(
+            f"mailboxes/{connection}.json", Listing(connection=connection, problems=(str(error),))
+        )
+        raise
+    folder.write(f"mailboxes/{connection}.json", listing)
+    return len(listing.mailboxes)
+
+
+def _listing(provider: MailboxProvider, connection: str, run: Run) -> Listing:
+    found = [
+        MailboxEntry.of(mailbox)
+        for mailbox in provider.list_mailboxes()
+        if not run.mailboxes or mailbox.address.lower() in run.mailboxes
+    ]
+    return Listing(connection=connection, mailboxes=tuple(found))
+
+
+def shard_mailboxes(settings: Settings, path: str) -> list[Shard]:
+    """Deal the listed mailboxes to at most ``max_shards`` collecting tasks."""
+    folder = RunFolder(path)
+    run = folder.run()
+    entries = [
+        entry for listing in folder.read_all("mailboxes", Listing) for entry in listing.mailboxes
+    ]
+    missing = set(run.mailboxes) - {entry.address.lower() for entry in entries}
+    if missing:
+        folder.write(MISSING, Listing(connection="", problems=(_not_found(sorted(missing)),)))
+    dealt = deal(sorted(entries, key=lambda e: (e.connection, e.mailbox_id)), settings.max_shards)
+    for index, members in enumerate(dealt):
+        folder.write(f"shards/{index:05}.json", ShardMembers(mailboxes=tuple(members)))
+    return [_shard(index, [m.address for m in members]) for index, members in enumerate(dealt)]
+
+
+def _not_found(addresses: list[str]) -> str:
+    return (
+        f"no connection has the mailbox(es) {', '.join(addresses)}: check the addresses in the "
+        "run's params, and RETRACT_CONNECTIONS"
+    )
+
+
+def deal(mailboxes: list[MailboxEntry], cap: int) -> list[list[MailboxEntry]]:
+    """Whole mailboxes in at most ``cap`` shards of nearly equal size, in the given order."""
+    count = min(cap, len(mailboxes))
+    return [mailboxes[number::count] for number in range(count)]
+
+
+class ShardMembers(BaseModel):
+    """The mailboxes one collecting task takes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    mailboxes: tuple[MailboxEntry, ...]
+
+
+def collect(settings: Settings, path: str, shard: Shard) -> int:
+    """Read what was delivered to a shard's mailboxes into the lake. Returns the new copies.
+
+    Every mailbox is tried. Raises ShardFailed when any of them failed.
+    """
+    from retract.lake.store import Lake
+
+    folder = RunFolder(path)
+    run, lake = folder.run(), Lake(settings.lake)
+    members = folder.read(_file("shards", shard), ShardMembers).mailboxes
+    failures: dict[str, Exception] = {}
+    results: list[Collected] = []
+    with folder.timed("collect", shard["index"]), _Providers(_policy(folder)) as providers:
+        for entry in members:
+            try:
+                provider = providers.of(entry.connection)
+                new = _collect_mailbox(provider, lake, entry.mailbox(), run)
+                results.append(Collected(mailbox=entry.address, new_copies=new))
+            except (MailboxError, ConfigurationError, LakeError) as error:
+                log.error("%s: %s", entry.address, error)
+                failures[entry.address] = error
+                results.append(Collected(mailbox=entry.address, problem=str(error)))
+    folder.write(_file("collected", shard), ShardCollected(mailboxes=tuple(results)))
+    if failures:
+        raise ShardFailed(failures)
+    return sum(result.new_copies for result in results)
+
+
+def _collect_mailbox(provider: MailboxProvider, lake: Lake, mailbox: Mailbox, run: Run) -> int:
+    from retract.observables import EXTRACTOR_VERSION
+
+    known = lake.known_message_ids(mailbox, run.window, EXTRACTOR_VERSION)
+    added = lake.add_messages(provider.collect(mailbox, run.window, known), utc_now())
+    log.info("%s: %d copies known, %d new", mailbox.address, len(known), added)
+    return added
+
+
+def pin(settings: Settings, path: str) -> dict[str, Any]:
+    """Fix the lake's versions: everything after this step is computed from them alone."""
+    from retract.lake.store import Lake
+
+    versions = Lake(settings.lake).versions()
+    RunFolder(path).write("pin.json", versions)
+    return versions.model_dump()
+
+
+def match(settings: Settings, path: str) -> int:
+    """Join the window's observables with the indicators. Returns the number of matches."""
+    from retract.reevaluation.match import full_match
+
+    folder = RunFolder(path)
+    run, versions = folder.run(), _pinned(folder)
+    with folder.timed("match"):
+        lake, messages = _judged(settings, folder)
+        matches = full_match(
+            messages,
+            lake.scan_observables(versions.observables, run.window),
+            lake.scan_indicators(versions.indicators),
+            run.window,
+            run.started_at,
+        )
+        folder.write_bytes("matches.parquet", matches.write_parquet)
+    return matches.height
+
+
+def make_plan(settings: Settings, path: str) -> list[Shard]:
+    """Decide, and plan what is still to do. Returns the shards to act on; none in preview."""
+    import polars as pl
+
+    from retract.reevaluation.decide import decide
+    from retract.retraction import plan as planning
+
+    folder = RunFolder(path)
+    run, policy = folder.run(), _policy(folder)
+    with folder.timed("plan"), _ledger(settings) as ledger:
+        messages = _judged(settings, folder)[1].collect()
+        verdicts = decide(messages, pl.read_parquet(folder.path / "matches.parquet"), policy)
+        plan = planning.make_plan(
+            verdicts,
+            messages,
+            ledger.current(verdict.copy_id for verdict in verdicts),
+            policy,
+            run_id=run.key,
+            mode=run.mode,
+            window=run.window,
+            lake_versions=_pinned(folder),
+            made_at=utc_now(),
+        )
+        planning.write_plan(plan, folder.path / "plan.json")
+        ledger.record_run(plan, utc_now())
+    log.info("%d to retract, %d left alone", len(plan.retractions), len(plan.skipped))
+    if plan.mode is Mode.PREVIEW:
+        return []
+    addresses = {key: group[0].mailbox for key, group in plan.by_mailbox().items()}
+    shards = planning.shards(plan, settings.max_shards)
+    return [
+        _shard(index, [addresses[key] for key in keys], keys) for index, keys in enumerate(shards)
+    ]
+
+
+def act(settings: Settings, path: str, shard: Shard) -> dict[str, int]:
+    """Carry out the plan in a shard's mailboxes. Returns how many copies ended in which state.
+
+    Every mailbox is tried, and a retry takes only what is unfinished. Raises ShardFailed when
+    a mailbox failed, or has copies that failed or are unfinished.
+    """
+    from retract.retraction.act import act_on_mailbox
+    from retract.retraction.plan import read_plan
+
+    folder = RunFolder(path)
+    plan = read_plan(folder.path / "plan.json")
+    to_do = plan.by_mailbox()
+    counts: Counter[str] = Counter()
+    failures: dict[str, Exception] = {}
+    with (
+        folder.timed("act", shard["index"]),
+        _ledger(settings) as ledger,
+        _Providers(_policy(folder)) as providers,
+    ):
+        for key in shard["mailboxes"]:
+            retractions = to_do[key]
+            address = retractions[0].mailbox
+            try:
+                provider = providers.of(retractions[0].connection)
+                result = act_on_mailbox(retractions, provider, ledger, plan.run_id, utc_now)
+            except (MailboxError, ConfigurationError, LedgerError) as error:
+                log.error("%s: %s", address, error)
+                failures[address] = error
+                continue
+            counts.update(result.counts)
+            if result.problem:
+                failures[address] = MailboxError(result.problem)
+    if failures:
+        raise ShardFailed(failures)
+    return {str(state): count for state, count in counts.items()}
+
+
+def report(settings: Settings, path: str) -> list[str]:
+    """Write the report from plan and ledger. Returns what went wrong in the run, if anything."""
+    from retract.reports import build, model
+    from retract.reports.write import write_report
+    from retract.retraction.plan import read_plan
+
+    folder = RunFolder(path)
+    run = folder.run()
+    if not (folder.path / "plan.json").exists():
+        return ["the run ended before a plan was made: see its first red task for the reason"]
+    plan = read_plan(folder.path / "plan.json")
+    lake, messages = _judged(settings, folder)
+    collected = [
+        result for part in folder.read_all("collected", ShardCollected) for result in part.mailboxes
+    ]
+    mailbox_problems = {result.mailbox: result.problem for result in collected if result.problem}
+    with _ledger(settings) as ledger:
+        written = build.make_report(
+            model.RunFacts(
+                dag_id=run.dag_id,
+                run_id=run.run_id,
+                mode=plan.mode,
+                window_start=run.window_start,
+                window_end=run.window_end,
+                started_at=run.started_at,
+                finished_at=utc_now(),
+                mailboxes=len(collected),
+                narrowed_to=run.mailboxes,
+            ),
+            plan,
+            ledger.outcomes(plan.run_id) if plan.mode is Mode.ENFORCE else (),
+            _policy(folder),
+            judged_by_day=build.judged_by_day(messages.collect()),
+            sources=build.sources_of(
+                lake.scan_indicators(plan.lake_versions.indicators), run.started_at
+            ),
+            problems=_problems(folder),
+            mailbox_problems=mailbox_problems,
+            timings=[model.Timing(step=s, seconds=t) for s, t in folder.step_seconds().items()],
+        )
+        paths = write_report(written, folder.path)
+        log.info("the report is %s", paths.html)
+        problems = _summary(written)
+        ledger.finish_run(plan.run_id, succeeded=not problems, now=utc_now())
+    return problems
+
+
+def _problems(folder: RunFolder) -> list[str]:
+    """What went wrong outside single mailboxes: connections, and shards never heard of again."""
+    told = [
+        f"{listing.connection}: {problem}" if listing.connection else problem
+        for listing in folder.read_all("mailboxes", Listing)
+        for problem in listing.problems
+    ]
+    shards = {file.name for file in (folder.path / "shards").glob("*.json")}
+    silent = shards - {file.name for file in (folder.path / "collected").glob("*.json")}
+    if silent:
+        told.append(f"{len(silent)} collecting task(s) ended without a result: see their logs")
+    return told
+
+
+def _summary(report: RunReport) -> list[str]:
+    from retract.reports.model import Result
+
+    if not report.failed:
+        return []
+    results = report.counts.by_result
+    amiss = [
+        f"{results[word]} copies {word.value}"
+        for word in (Result.FAILED, Result.UNFINISHED)
+        if results.get(word)
+    ]
+    mailboxes = [f"{m.mailbox}: {m.problem}" for m in report.mailboxes if m.problem]
+    return [*report.problems, *mailboxes, *amiss]
+
+
+def _judged(settings: Settings, folder: RunFolder) -> tuple[Lake, pl.LazyFrame]:
+    """The lake, and the pinned copies the run judges."""
+    import polars as pl
+
+    from retract.lake.store import Lake
+
+    run, versions, lake = folder.run(), _pinned(folder), Lake(settings.lake)
+    messages = lake.scan_messages(versions.messages, run.window)
+    if run.mailboxes:
+        messages = messages.filter(pl.col("mailbox").str.to_lowercase().is_in(list(run.mailboxes)))
+    return lake, messages
+
+
+def _policy(folder: RunFolder) -> Policy:
+    return load_policy(folder.path / "policy.yaml")
+
+
+def _pinned(folder: RunFolder) -> LakeVersions:
+    from retract.lake.store import LakeVersions
+
+    return folder.read("pin.json", LakeVersions)
+
+
+def _ledger(settings: Settings) -> Ledger:
+    from retract.retraction.ledger import Ledger
+
+    ledger = Ledger(settings.ledger)
+    ledger.migrate()
+    return ledger
+
+
+def _shard(index: int, addresses: list[str], keys: list[str] | None = None) -> Shard:
+    more = f" and {len(addresses) - 1} more" if len(addresses) > 1 else ""
+    return {"index": index, "label": f"{addresses[0]}{more}", "mailboxes": keys or []}
+
+
+def _file(folder: str, shard: Shard) -> str:
+    return f"{folder}/{shard['index']:05}.json"
+
+
+class _Providers:
+    """The providers of the connections a task needs, each opened once and closed at the end."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        self._opened: dict[str, MailboxProvider] = {}
+
+    def of(self, connection: str) -> MailboxProvider:
+        """The connection's provider. Raises ConnectionSettingsError."""
+        if connection not in self._opened:
+            self._opened[connection] = open_connection(connection, self._policy, utc_now)
+        return self._opened[connection]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for provider in self._opened.values():
+            provider.close()

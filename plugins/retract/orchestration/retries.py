@@ -1,0 +1,94 @@
+"""When a mailbox's task is tried again: Airflow's waits, with each mailbox's own patience."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import RetryDecision, RetryPolicy
+
+from retract.errors import (
+    AuthenticationFailed,
+    ConfigurationError,
+    MailboxUnavailable,
+    PermissionDenied,
+    RetractError,
+    Throttled,
+)
+
+if TYPE_CHECKING:
+    from airflow.sdk.definitions.context import Context
+
+PERMANENT = (AuthenticationFailed, ConfigurationError, MailboxUnavailable, PermissionDenied)
+"""Waiting does not mend these: a person has to."""
+
+_BASE_SECONDS = 15.0
+_LONGEST_SECONDS = 900.0
+
+
+class ShardFailed(RetractError):
+    """Some mailboxes of a shard failed; the others are done. Raised after all were tried."""
+
+    def __init__(self, failures: Mapping[str, Exception]) -> None:
+        self.failures = dict(failures)
+        told = "; ".join(f"{mailbox}: {error}" for mailbox, error in self.failures.items())
+        super().__init__(f"{len(self.failures)} mailbox(es) failed: {told}")
+
+    @property
+    def permanent(self) -> bool:
+        """Whether no retry can help any of them."""
+        return all(isinstance(error, PERMANENT) for error in self.failures.values())
+
+    @property
+    def retry_after(self) -> float | None:
+        """The longest wait, in seconds, that a provider asked for."""
+        waits = [
+            error.retry_after
+            for error in self.failures.values()
+            if isinstance(error, Throttled) and error.retry_after is not None
+        ]
+        return max(waits, default=None)
+
+
+def wait_seconds(try_number: int, asked: float | None, shard: int) -> float:
+    """How long to wait before the next try, in seconds.
+
+    Never less than the provider asked for. The jitter depends on the shard, so that shards
+    that failed together do not come back together.
+    """
+    backoff = min(_BASE_SECONDS * 2.0 ** (try_number - 1), _LONGEST_SECONDS)
+    jitter = random.Random(f"{shard}/{try_number}").random()
+    return (asked or 0.0) + backoff * (0.5 + jitter)
+
+
+class MailboxRetryPolicy(RetryPolicy):
+    """Fail at once what waiting cannot mend; else wait as the provider asks, with jitter."""
+
+    def evaluate(
+        self,
+        exception: BaseException,
+        try_number: int,
+        max_tries: int,
+        context: Context | None = None,
+    ) -> RetryDecision:
+        if isinstance(exception, PERMANENT):
+            return RetryDecision.fail(str(exception))
+        asked: float | None = None
+        if isinstance(exception, ShardFailed):
+            if exception.permanent:
+                return RetryDecision.fail(str(exception))
+            asked = exception.retry_after
+        elif isinstance(exception, Throttled):
+            asked = exception.retry_after
+        shard = context["ti"].map_index if context else -1
+        delay = timedelta(seconds=wait_seconds(try_number, asked, shard or 0))
+        return RetryDecision.retry(delay, f"{type(exception).__name__}: tried {try_number}")
+
+    def serialize(self) -> dict[str, Any]:
+        return {}
+
+    @classmethod
+    def deserialize(cls, data: dict[str, Any]) -> MailboxRetryPolicy:
+        return cls()

@@ -1,0 +1,192 @@
+"""A run's folder: everything one attempt at a run pinned, decided and reported.
+
+    <home>/runs/<dag id>/<run id>/<attempt>/
+        run.json        who, when, window, mode
+        policy.yaml     the policy as it was
+        mailboxes/      one file per connection: its mailboxes, or why they could not be listed
+        collected/      one file per shard: what each mailbox gave
+        pin.json        the versions everything after is computed from
+        matches.parquet
+        plan.json
+        report.html  report.csv  report.json
+
+A cleared run, or one reprocessed by a backfill, gets a new attempt and leaves the old one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import BinaryIO, TypeVar
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict
+
+from retract.model import Mailbox, Mode, Provider, Window
+from retract.orchestration.clock import utc_now
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class Run(BaseModel):
+    """What one attempt at a run is about."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    dag_id: str
+    run_id: str
+    run_type: str
+    attempt: str
+    started_at: AwareDatetime
+    window_start: AwareDatetime
+    window_end: AwareDatetime
+    mode: Mode
+    mailboxes: tuple[str, ...]
+    """Addresses the run is narrowed to; empty means all."""
+
+    @property
+    def window(self) -> Window:
+        return Window(self.window_start, self.window_end)
+
+    @property
+    def key(self) -> str:
+        """The attempt's name in the ledger."""
+        return f"{self.dag_id}/{self.run_id}/{self.attempt}"
+
+
+class MailboxEntry(BaseModel):
+    """A mailbox, as written to the run's folder."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    provider: Provider
+    connection: str
+    mailbox_id: str
+    address: str
+
+    @classmethod
+    def of(cls, mailbox: Mailbox) -> MailboxEntry:
+        return cls(
+            provider=mailbox.provider,
+            connection=mailbox.connection,
+            mailbox_id=mailbox.mailbox_id,
+            address=mailbox.address,
+        )
+
+    def mailbox(self) -> Mailbox:
+        return Mailbox(self.provider, self.connection, self.mailbox_id, self.address)
+
+
+class Listing(BaseModel):
+    """The mailboxes of one connection, or why some or all could not be listed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    connection: str
+    mailboxes: tuple[MailboxEntry, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+class Collected(BaseModel):
+    """What collecting one mailbox gave."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    mailbox: str
+    new_copies: int = 0
+    problem: str = ""
+
+
+class ShardCollected(BaseModel):
+    """What collecting one shard gave, mailbox by mailbox."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    mailboxes: tuple[Collected, ...]
+
+
+class StepTime(BaseModel):
+    """When a step, or one mapped part of it, ran."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    step: str
+    began: AwareDatetime
+    ended: AwareDatetime
+
+
+class RunFolder:
+    """Reads and writes one attempt's files. A file appears whole or not at all."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    @classmethod
+    def create(cls, home: Path, dag_id: str, run_id: str, now: datetime) -> RunFolder:
+        """A new attempt's folder."""
+        attempt = now.strftime("%Y%m%dT%H%M%S.%fZ")
+        folder = home / "runs" / slug(dag_id) / slug(run_id) / attempt
+        folder.mkdir(parents=True, exist_ok=False)
+        return cls(folder)
+
+    @property
+    def attempt(self) -> str:
+        return self.path.name
+
+    def write(self, name: str, model: BaseModel) -> None:
+        """Write a model as JSON."""
+        self.write_text(name, model.model_dump_json(indent=1))
+
+    def write_text(self, name: str, text: str) -> None:
+        self.write_bytes(name, lambda file: file.write(text.encode()))
+
+    def write_bytes(self, name: str, write: Callable[[BinaryIO], object]) -> None:
+        """Let ``write`` fill the file."""
+        target = self.path / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = target.with_name(f".{target.name}.{os.getpid()}")
+        with partial.open("wb") as file:
+            write(file)
+        partial.replace(target)
+
+    def read(self, name: str, kind: type[M]) -> M:
+        """Read a model back. Raises FileNotFoundError when its task has not written it."""
+        return kind.model_validate_json((self.path / name).read_text(encoding="utf-8"))
+
+    def read_all(self, folder: str, kind: type[M]) -> list[M]:
+        """Every model in a sub-folder, in the order of the file names."""
+        files = sorted((self.path / folder).glob("*.json"))
+        return [kind.model_validate_json(f.read_text(encoding="utf-8")) for f in files]
+
+    @contextmanager
+    def timed(self, step: str, part: int = 0) -> Iterator[None]:
+        """Note how long a step, or one mapped part of it, took."""
+        began = utc_now()
+        yield
+        time = StepTime(step=step, began=began, ended=utc_now())
+        self.write(f"times/{step}-{part:05}.json", time)
+
+    def step_seconds(self) -> dict[str, float]:
+        """How long each timed step took, from its first part's start to its last part's end."""
+        times: dict[str, list[StepTime]] = {}
+        for time in sorted(self.read_all("times", StepTime), key=lambda t: t.began):
+            times.setdefault(time.step, []).append(time)
+        return {
+            step: (max(t.ended for t in parts) - parts[0].began).total_seconds()
+            for step, parts in times.items()
+        }
+
+    def run(self) -> Run:
+        return self.read("run.json", Run)
+
+
+def slug(name: str) -> str:
+    """A file name made of a run id: readable, safe, and never the same for two ids."""
+    plain = re.sub(r"[^A-Za-z0-9_.+-]+", "_", name).strip(".")[:80]
+    if plain == name:
+        return plain
+    return f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"

@@ -1,0 +1,53 @@
+"""Where this installation keeps its things: read from ``RETRACT_…`` environment variables.
+
+None of these can make a run act that the policy file does not allow: they say *where* the
+policy, the feeds, the lake and the ledger are, never *what may be done*.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+_INCLUDE = Path(__file__).resolve().parents[3] / "include"
+
+
+def _default_home() -> Path:
+    return Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser() / "retract"
+
+
+class Settings(BaseSettings):
+    """The installation's paths, addresses and fan-out cap."""
+
+    model_config = SettingsConfigDict(env_prefix="RETRACT_", extra="ignore", frozen=True)
+
+    home: Path = Field(default_factory=_default_home)
+    """Run folders (plans and reports) live here; all workers must see the same folder."""
+    policy_file: Path = _INCLUDE / "policies" / "auto_retract.yaml"
+    feeds_file: Path = _INCLUDE / "feeds" / "feeds.yaml"
+    lake_url: str = ""
+    """A folder or an object-store URL; ``<home>/lake`` when empty."""
+    ledger_url: str = ""
+    """A SQLAlchemy URL; ``<home>/ledger.db`` (SQLite) when empty."""
+    connections: str = "microsoft365_default"
+    """Airflow connection ids of the tenants, separated by commas."""
+    max_shards: int = Field(default=256, ge=1, le=1000)
+    """One mailbox a task up to this many tasks; whole-mailbox shards beyond it."""
+
+    @property
+    def lake(self) -> str:
+        """Where the lake is."""
+        return self.lake_url or str(self.home / "lake")
+
+    @property
+    def ledger(self) -> str:
+        """Where the ledger is."""
+        return self.ledger_url or f"sqlite:///{self.home / 'ledger.db'}"
+
+    @property
+    def connection_ids(self) -> list[str]:
+        """The connection ids, in order, without blanks."""
+        return [part.strip() for part in self.connections.split(",") if part.strip()]

@@ -1,0 +1,87 @@
+"""Which run this is, and which delivery times it judges."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any, Literal, Self
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError, model_validator
+
+from retract.errors import ConfigurationError
+from retract.model import Mode, Window
+
+
+class RunParams(BaseModel):
+    """What a person may ask of a manual run. Nothing here can widen the policy."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    window_start: AwareDatetime | None = None
+    window_end: AwareDatetime | None = None
+    mode: Literal["policy", "preview"] = "policy"
+    mailboxes: tuple[str, ...] = ()
+    """Addresses to judge; empty means all."""
+
+    @model_validator(mode="after")
+    def _whole_window(self) -> Self:
+        if (self.window_start is None) != (self.window_end is None):
+            raise ValueError("give both window_start and window_end, or neither")
+        if self.window_start and self.window_end and self.window_start >= self.window_end:
+            raise ValueError("window_end must be later than window_start")
+        return self
+
+    @property
+    def narrowing(self) -> Mode | None:
+        """The mode asked for, or None to leave it to the policy."""
+        return Mode.PREVIEW if self.mode == "preview" else None
+
+
+class RunRequest(BaseModel):
+    """The facts of one Airflow run that matter here."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    dag_id: str
+    run_id: str
+    run_type: str
+    """Airflow's own word: scheduled, manual, backfill or asset_triggered."""
+    run_after: AwareDatetime
+    interval_start: AwareDatetime | None
+    interval_end: AwareDatetime | None
+    params: dict[str, Any]
+
+
+def parse_params(params: dict[str, Any]) -> RunParams:
+    """The run's params, checked anew: Airflow lets unknown keys and bad dates through.
+
+    Raises ConfigurationError that says which param is wrong and why.
+    """
+    try:
+        return RunParams.model_validate(params)
+    except ValidationError as error:
+        wrong = "; ".join(
+            f"{'.'.join(map(str, e['loc'])) or 'params'}: {e['msg']}" for e in error.errors()
+        )
+        raise ConfigurationError(
+            f"the run's params are not usable: {wrong}. "
+            "Times look like 2026-01-31T00:00:00Z; trigger the run again with mended params."
+        ) from None
+
+
+def resolve_window(request: RunRequest, params: RunParams, lookback: timedelta) -> Window:
+    """The delivery times this run judges.
+
+    Params first; then a backfill run's own data interval, exactly; then the lookback up to
+    the end of a scheduled run's interval; and for a manual run the lookback up to the moment
+    it was asked for.
+    """
+    if params.window_start and params.window_end:
+        return Window(params.window_start, params.window_end)
+    if request.run_type == "backfill":
+        if request.interval_start is None or request.interval_end is None:
+            raise ConfigurationError("a backfill run without a data interval cannot be judged")
+        return Window(request.interval_start, request.interval_end)
+    end: datetime = request.run_after
+    if request.run_type == "scheduled" and request.interval_end is not None:
+        end = request.interval_end
+    return Window(end - lookback, end)

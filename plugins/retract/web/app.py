@@ -1,0 +1,84 @@
+"""The UI pages: the reports of past runs, for users who may read the DAG.
+
+/retract/dags/{dag_id}/reports                          every report, newest first
+/retract/dags/{dag_id}/reports/{run}/{attempt}/{file}   one report's file
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+from fastapi import FastAPI, HTTPException
+from fastapi import Path as PathParam
+from fastapi.responses import FileResponse, HTMLResponse
+from jinja2 import Environment, PackageLoader
+
+from retract.orchestration.runs import Run, slug
+from retract.orchestration.settings import Settings
+from retract.web.access import may_see_dag
+
+MOUNTED_AT = "/retract"
+_FILES = {
+    "report.html": "text/html; charset=utf-8",
+    "report.csv": "text/csv; charset=utf-8",
+    "report.json": "application/json",
+}
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; "
+    "frame-ancestors 'self'; sandbox allow-downloads allow-same-origin",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+_NEWEST = 200
+_SEGMENT = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9_.+-]*")
+
+Segment = Annotated[str, PathParam(pattern=_SEGMENT.pattern, max_length=120)]
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The app Airflow mounts. Every page asks for the right to read the DAG in its path."""
+    app = FastAPI(
+        dependencies=[may_see_dag()],
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+    )
+    pages = Environment(loader=PackageLoader("retract.web"), autoescape=True)
+
+    @app.get("/dags/{dag_id}/reports")
+    def reports(dag_id: str) -> HTMLResponse:
+        attempts = sorted(
+            _folder(settings, dag_id).glob("*/*/run.json"),
+            key=lambda file: file.parent.name,
+            reverse=True,
+        )
+        rows = [
+            {
+                "run": Run.model_validate_json(file.read_text(encoding="utf-8")),
+                "path": f"{file.parent.parent.name}/{file.parent.name}",
+                "reported": (file.parent / "report.html").exists(),
+            }
+            for file in attempts[:_NEWEST]
+        ]
+        page = pages.get_template("reports.html.j2").render(
+            dag_id=dag_id, rows=rows, left_out=max(0, len(attempts) - _NEWEST)
+        )
+        return HTMLResponse(page, headers=_HEADERS)
+
+    @app.get("/dags/{dag_id}/reports/{run}/{attempt}/{file}")
+    def report(dag_id: str, run: Segment, attempt: Segment, file: Segment) -> FileResponse:
+        if not all(map(_SEGMENT.fullmatch, (run, attempt, file))) or file not in _FILES:
+            raise HTTPException(404, "there is no such report")
+        path = _folder(settings, dag_id) / run / attempt / file
+        if not path.is_file():
+            raise HTTPException(404, "there is no such report")
+        return FileResponse(path, media_type=_FILES[file], headers=_HEADERS)
+
+    return app
+
+
+def _folder(settings: Settings, dag_id: str) -> Path:
+    return settings.home / "runs" / slug(dag_id)

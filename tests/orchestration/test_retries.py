@@ -1,0 +1,78 @@
+"""When a shard is tried again, and when it is not."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from retract.errors import (
+    AuthenticationFailed,
+    MailboxError,
+    MailboxUnavailable,
+    PermissionDenied,
+    PolicyError,
+    TenantUnreachable,
+    Throttled,
+)
+from retract.orchestration.retries import MailboxRetryPolicy, ShardFailed, wait_seconds
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        AuthenticationFailed("wrong secret"),
+        PermissionDenied("no"),
+        MailboxUnavailable("none"),
+        PolicyError("line 3"),
+        ShardFailed({"a": MailboxUnavailable("none"), "b": PermissionDenied("no")}),
+    ],
+)
+def test_what_waiting_cannot_mend_fails_at_once(error: Exception) -> None:
+    decision = MailboxRetryPolicy().evaluate(error, 1, 5)
+    assert decision.action.value == "fail"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        TenantUnreachable("down"),
+        Throttled("slow", retry_after=5),
+        MailboxError("odd"),
+        RuntimeError("bug"),
+        ShardFailed({"a": MailboxUnavailable("none"), "b": TenantUnreachable("down")}),
+    ],
+)
+def test_the_rest_is_tried_again(error: Exception) -> None:
+    decision = MailboxRetryPolicy().evaluate(error, 1, 5)
+    assert decision.action.value == "retry"
+    assert decision.retry_delay is not None
+    assert decision.retry_delay.total_seconds() > 0
+
+
+@given(
+    st.integers(1, 30),
+    st.one_of(st.none(), st.floats(0, 3600)),
+    st.integers(0, 1000),
+)
+def test_never_sooner_than_asked_and_never_for_ever(
+    try_number: int, asked: float | None, shard: int
+) -> None:
+    seconds = wait_seconds(try_number, asked, shard)
+    assert seconds >= (asked or 0)
+    assert seconds <= (asked or 0) + 1350
+
+
+def test_shards_that_failed_together_come_back_apart() -> None:
+    assert len({wait_seconds(1, 30, shard) for shard in range(50)}) == 50
+
+
+def test_a_shard_waits_as_long_as_its_most_throttled_mailbox() -> None:
+    failed = ShardFailed(
+        {"a": Throttled("x", retry_after=3), "b": Throttled("y", retry_after=90.5)}
+    )
+    decision = MailboxRetryPolicy().evaluate(failed, 1, 5)
+    assert decision.retry_delay is not None
+    assert decision.retry_delay.total_seconds() >= 90.5
+    assert "a" in str(failed)
+    assert "b" in str(failed)
