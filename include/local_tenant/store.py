@@ -338,6 +338,10 @@ class Store:
                 (provider, wanted)
             )
 
+    def mailbox_of(self, item: Item) -> Mailbox:
+        """The mailbox the item is in."""
+        return self._mailboxes[item.provider, item.mailbox_id]
+
     def mailboxes(self, provider: Provider | None = None) -> list[Mailbox]:
         """All of them in order of creation."""
         with self.lock:
@@ -430,7 +434,7 @@ class Store:
         if item.provider is Provider.GOOGLE_WORKSPACE:
             return _place_of_labels(item.labels)
         with self.lock:
-            folders = self._mailboxes[item.provider, item.mailbox_id].folders
+            folders = self.mailbox_of(item).folders
             folder: Folder | None = folders[item.folder_id]
             while folder is not None:
                 if folder.well_known in _FOLDER_PLACES:

@@ -1,0 +1,120 @@
+"""A running tenant: listening on loopback, filled, and stopped cleanly."""
+
+from __future__ import annotations
+
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from local_tenant import control, google_oauth, tls
+from local_tenant.app import make_app
+from local_tenant.connection import ConnectionInfo
+from local_tenant.state import Clock, TenantSettings, TenantState, new_state, system_clock
+from local_tenant.store import Item
+
+_START_SECONDS = 30.0
+_STOP_SECONDS = 15.0
+
+
+class TenantDidNotStart(RuntimeError):
+    """The server ended, or was silent, before it took connections."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunningTenant:
+    """A tenant that answers on its origin. ``state`` is shared with the server's thread."""
+
+    state: TenantState
+    connection: ConnectionInfo
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """What a client needs to connect, secrets included: the line that ``serve`` prints."""
+        return self.connection.model_dump(mode="json")
+
+    def deliver(
+        self, raw: bytes, recipients: Iterable[str], received_at: datetime | None = None
+    ) -> list[Item]:
+        """Deliver a message, now unless told otherwise; the copies made."""
+        return self.state.store.deliver(raw, recipients, received_at or self.state.clock())
+
+    def copies(self) -> list[dict[str, Any]]:
+        """Every copy and where it lies now, as GET /_tenant/copies tells it."""
+        with self.state.store.lock:
+            return [
+                control.copy_json(self.state, mailbox, item)
+                for mailbox, item in self.state.store.all_items()
+            ]
+
+    def audit(self) -> list[dict[str, Any]]:
+        """Every call that changed something, as GET /_tenant/audit tells it."""
+        with self.state.store.lock:
+            return [control.audit_json(entry) for entry in self.state.store.audit]
+
+
+@contextmanager
+def running_tenant(
+    state: TenantState | None = None,
+    *,
+    settings: TenantSettings | None = None,
+    clock: Clock = system_clock,
+    port: int = 0,
+    state_dir: Path | None = None,
+    scenario: Path | None = None,
+) -> Iterator[RunningTenant]:
+    """Serve the tenant from a thread of this process until the block ends.
+
+    ``state`` is an own one already filled, else an empty tenant with ``settings`` and
+    ``clock``. Port 0 takes a free one. The CA and key files lie in ``state_dir``, or in a
+    folder that is gone afterwards. Raises OSError when the port is taken.
+    """
+    state = state or new_state(settings, clock)
+    with tempfile.TemporaryDirectory(prefix="local-tenant-") as temporary:
+        folder = state_dir or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        ca_file = (folder / "ca.pem").absolute()
+        key_file = (folder / "service_account.json").absolute()
+        with socket.create_server((tls.HOST, port)) as listening:
+            state.origin = f"https://{tls.HOST}:{listening.getsockname()[1]}"
+            google_oauth.write_key_file(state, key_file)
+            context = tls.server_context(ca_file)
+            config = uvicorn.Config(
+                make_app(state),
+                log_config=None,
+                access_log=False,
+                lifespan="off",
+                ssl_context_factory=lambda _config, _default: context,
+                # A TLS connection a client keeps open would hold the end up for half a minute.
+                timeout_graceful_shutdown=1,
+            )
+            with _serving(uvicorn.Server(config), listening):
+                connection = ConnectionInfo.of(
+                    state, ca_file=ca_file, service_account_file=key_file, scenario=scenario
+                )
+                yield RunningTenant(state, connection)
+
+
+@contextmanager
+def _serving(server: uvicorn.Server, listening: socket.socket) -> Iterator[None]:
+    """The server in a thread: ready when the block begins, gone when it has ended."""
+    thread = threading.Thread(target=server.run, args=([listening],), name="local-tenant")
+    thread.start()
+    try:
+        deadline = time.monotonic() + _START_SECONDS
+        while not server.started:
+            if not thread.is_alive() or time.monotonic() > deadline:
+                raise TenantDidNotStart("the local tenant did not start; see its log")
+            time.sleep(0.01)
+        yield
+    finally:
+        server.should_exit = True
+        thread.join(_STOP_SECONDS)
