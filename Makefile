@@ -20,15 +20,15 @@ help: ## Show this list
 
 .PHONY: demo
 demo: $(PACKAGE) ## Retract from a local tenant, once; own mail: make demo MAIL=folder FEEDS="urls.txt …"
-	@$(BIN)/python scripts/demo.py $(if $(MAIL),--mail "$(MAIL)") $(foreach feed,$(FEEDS),--feeds "$(feed)")
+	@$(BIN)/python -m local_system demo $(if $(MAIL),--mail "$(MAIL)") $(foreach feed,$(FEEDS),--feeds "$(feed)")
 
 .PHONY: up
-up: $(PACKAGE) ## Start Airflow and the local tenant on 127.0.0.1, and leave them running
-	@$(BIN)/python scripts/up.py start
+up: $(PACKAGE) ## Start Airflow and the local tenant on 127.0.0.1 (PORT=8080), and leave them running
+	@$(BIN)/python -m local_system up $(if $(PORT),--port $(PORT))
 
 .PHONY: down
 down: $(PACKAGE) ## End what `make up` started
-	@$(BIN)/python scripts/up.py stop
+	@$(BIN)/python -m local_system down
 
 .PHONY: install
 install: $(PACKAGE) ## Make .venv with the pinned requirements (PYTHON=… chooses the interpreter)
@@ -76,7 +76,7 @@ requirements: $(DEV) ## Compile the pinned requirements*.txt (UPGRADE=1 takes th
 clean: ## Delete .venv, var/ and the tools' caches (`make down` first)
 	@rm -rf .venv var .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@rm -rf plugins/*.egg-info include/*.egg-info *.egg-info build
-	@find dags plugins include scripts tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	@find dags plugins include tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- the virtual environment ----------------------------------------------------------------
 
