@@ -26,6 +26,7 @@ class CopyState:
     """What the ledger knows of a copy now."""
 
     copy_id: str
+    disposition: Disposition
     state: State
     action: Action
     """The action the state speaks of: planned, done, found done, or failed."""
@@ -55,6 +56,10 @@ class CopyState:
     def settled(self, action: Action) -> bool:
         """Whether the action, or a graver one, was done or found done."""
         return self.settled_action is not None and self.settled_action.gravity >= action.gravity
+
+    def due(self, action: Action) -> bool:
+        """Whether the action may still be carried out."""
+        return not (self.exempt or self.state is State.GONE or self.settled(action))
 
     def put_back(self, here: Location) -> bool:
         """Whether a copy now seen ``here`` was moved back after we had moved it away."""

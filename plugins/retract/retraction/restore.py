@@ -1,0 +1,73 @@
+"""Put a copy back where it was before we first moved it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from retract.errors import ActionNotSupported, LedgerError, MessageNotFound, OutcomeUnknown
+from retract.mailboxes.protocol import MailboxProvider
+from retract.model import Copy, Location, State
+from retract.retraction.act import LEASE
+from retract.retraction.ledger import Clock, Ledger
+from retract.retraction.records import Purpose, mailbox_key
+
+
+def restore_copy(
+    copy: Copy,
+    provider: MailboxProvider,
+    ledger: Ledger,
+    clock: Clock,
+    actor: str,
+    *,
+    lease: timedelta = LEASE,
+) -> Location:
+    """Restore the copy for ``actor``, verify it, and exempt it from then on; returns where it is.
+
+    Raises LedgerError when we never moved it, MessageNotFound when it is gone,
+    ActionNotSupported when it cannot be brought back, OutcomeUnknown when it is not seen where
+    it should be; asking again is safe.
+    """
+    key = mailbox_key(copy)
+    with ledger.mailbox_lease(
+        key, owner=f"restore by {actor}", clock=clock, duration=lease
+    ) as held:
+        seen = ledger.current([copy.copy_id]).get(copy.copy_id)
+        origin = (seen.origin or seen.before) if seen else None
+        if seen is None or origin is None:
+            raise LedgerError(f"copy {copy.copy_id} was never moved: there is nothing to restore")
+        here = provider.locate(copy)
+        if here is None:
+            raise MessageNotFound(f"copy {copy.copy_id} is no longer in the mailbox")
+        claim = ledger.claim(
+            copy,
+            seen.settled_action or seen.action,
+            seen=seen,
+            disposition=seen.disposition,
+            location_before=here,
+            run_id="",
+            now=clock(),
+            expires_at=held.expires_at,
+            purpose=Purpose.RESTORE,
+            actor=actor,
+        )
+        try:
+            if not _is_back(here, origin):
+                provider.restore(copy, origin)
+            there = provider.locate(copy)
+        except ActionNotSupported as error:
+            ledger.settle(claim, State.FAILED, location_after=here, reason=str(error), now=clock())
+            raise
+        except BaseException as error:
+            ledger.release(claim, reason=f"{type(error).__name__}: {error}"[:500], now=clock())
+            raise
+        if there is None or not _is_back(there, origin):
+            where = there.place if there else "nowhere"
+            reason = f"restored to {origin.place}, but seen {where}"
+            ledger.release(claim, reason=reason, now=clock())
+            raise OutcomeUnknown(f"copy {copy.copy_id}: {reason}")
+        ledger.settle(claim, State.RESTORED, location_after=there, now=clock())
+        return there
+
+
+def _is_back(here: Location, origin: Location) -> bool:
+    return here.place is origin.place and here.folder_id == origin.folder_id

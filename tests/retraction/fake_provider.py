@@ -1,0 +1,174 @@
+"""A mail provider in memory, with a script of what goes wrong."""
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
+from datetime import datetime
+from enum import StrEnum
+
+from retract.errors import (
+    ActionNotSupported,
+    AuthenticationFailed,
+    MailboxError,
+    MailboxUnavailable,
+    MessageNotFound,
+    OutcomeUnknown,
+    PermissionDenied,
+    TenantUnreachable,
+    Throttled,
+)
+from retract.model import (
+    Action,
+    CollectedMessage,
+    Copy,
+    Location,
+    Mailbox,
+    Place,
+    Provider,
+    Window,
+)
+
+INBOX = Location(Place.INBOX, folder_id="inbox-id", folder_name="Inbox", is_flagged=True)
+
+
+class Crash(BaseException):
+    """The worker's process ends here: nothing after it runs."""
+
+
+class Fault(StrEnum):
+    """What one call to `FakeProvider.retract` meets."""
+
+    NOT_FOUND = "404, though it is there"
+    VANISHES = "somebody else removes it just before the call"
+    DONE_504 = "done, then 504"
+    NOT_DONE_504 = "504, not done"
+    IGNORED = "accepted, not done"
+    REFUSED = "400"
+    UNAUTHENTICATED = "401"
+    DENIED = "403"
+    NO_MAILBOX = "404 of the mailbox"
+    THROTTLED = "429"
+    UNREACHABLE = "no connection"
+    CRASH_BEFORE = "crash between intent and call"
+    CRASH_AFTER = "crash between call and settle"
+
+
+_RAISED = {
+    Fault.NOT_FOUND: MessageNotFound("no such item"),
+    Fault.NOT_DONE_504: OutcomeUnknown("gateway timeout"),
+    Fault.REFUSED: MailboxError("bad request", code="ErrorInvalidRequest"),
+    Fault.UNAUTHENTICATED: AuthenticationFailed("invalid client secret"),
+    Fault.DENIED: PermissionDenied("access is denied"),
+    Fault.NO_MAILBOX: MailboxUnavailable("the mailbox is inactive"),
+    Fault.THROTTLED: Throttled("too many requests", retry_after=90.0),
+    Fault.UNREACHABLE: TenantUnreachable("connection refused"),
+}
+
+_DESTINATIONS = {
+    Action.JUNK: Place.JUNK,
+    Action.TRASH: Place.TRASH,
+    Action.SOFT_DELETE: Place.RECOVERABLE,
+    Action.HARD_DELETE: Place.PURGED,
+}
+
+
+class FakeProvider:
+    """Keeps every copy's location, and counts what really happened to it."""
+
+    def __init__(self, clock: Callable[[], datetime]) -> None:
+        self.provider = Provider.MICROSOFT365
+        self.connection = "tenant"
+        self.locations: dict[str, Location] = {}
+        self.faults: defaultdict[str, list[Fault]] = defaultdict(list)
+        """Per message id, the faults its next calls meet, in this order."""
+        self.locate_fails: defaultdict[str, list[BaseException | None]] = defaultdict(list)
+        self.calls: list[tuple[str, Action]] = []
+        """Every retract call that reached the provider."""
+        self.effects: list[tuple[str, Action]] = []
+        """The calls among them that moved something."""
+        self.on_crash: Callable[[], None] = lambda: None
+        self._clock = clock
+
+    def deliver(self, copy: Copy, location: Location = INBOX) -> None:
+        self.locations[copy.message_id] = location
+
+    def locate(self, copy: Copy) -> Location | None:
+        failures = self.locate_fails[copy.message_id]
+        if failures and (failure := failures.pop(0)) is not None:
+            if isinstance(failure, Crash):
+                self.on_crash()
+            raise failure
+        return self.locations.get(copy.message_id)
+
+    def destination(self, action: Action) -> Place:
+        if action not in _DESTINATIONS:
+            raise ActionNotSupported(f"no {action}")
+        return _DESTINATIONS[action]
+
+    def retract(self, copy: Copy, action: Action) -> None:
+        faults = self.faults[copy.message_id]
+        fault = faults.pop(0) if faults else None
+        if fault is Fault.CRASH_BEFORE:
+            self._crash()
+        self.calls.append((copy.message_id, action))
+        if fault is Fault.VANISHES:
+            self.locations.pop(copy.message_id, None)
+        if fault in _RAISED:
+            raise _RAISED[fault]
+        if copy.message_id not in self.locations:
+            raise MessageNotFound("no such item")
+        if fault is Fault.IGNORED:
+            return
+        self._move(copy.message_id, action)
+        if fault is Fault.DONE_504:
+            raise OutcomeUnknown("gateway timeout")
+        if fault is Fault.CRASH_AFTER:
+            self._crash()
+
+    def restore(self, copy: Copy, location: Location) -> None:
+        if copy.message_id not in self.locations:
+            raise MessageNotFound("no such item")
+        faults = self.faults[copy.message_id]
+        fault = faults.pop(0) if faults else None
+        if fault is Fault.CRASH_BEFORE:
+            self._crash()
+        if fault in _RAISED:
+            raise _RAISED[fault]
+        if fault is not Fault.IGNORED:
+            self.locations[copy.message_id] = location
+        if fault is Fault.CRASH_AFTER:
+            self._crash()
+
+    def _move(self, message_id: str, action: Action) -> None:
+        self.effects.append((message_id, action))
+        place = _DESTINATIONS[action]
+        if place is Place.PURGED:
+            del self.locations[message_id]
+        else:
+            before = self.locations[message_id]
+            self.locations[message_id] = replace(
+                before, place=place, folder_id=f"{place}-id", folder_name=place.title()
+            )
+
+    def _crash(self) -> None:
+        self.on_crash()
+        raise Crash
+
+    # --- the rest of the protocol, not used here ---
+
+    def list_mailboxes(self) -> Iterator[Mailbox]:
+        raise NotImplementedError
+
+    def mailbox(self, address: str) -> Mailbox:
+        raise NotImplementedError
+
+    def collect(
+        self, mailbox: Mailbox, window: Window, known: Collection[str]
+    ) -> Iterator[CollectedMessage]:
+        raise NotImplementedError
+
+    def now(self) -> datetime:
+        return self._clock()
+
+    def close(self) -> None:
+        pass

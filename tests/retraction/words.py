@@ -1,0 +1,134 @@
+"""Copies, verdicts, policies and plans made of a few words."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+
+import polars as pl
+
+from retract.lake.store import LakeVersions
+from retract.model import (
+    Action,
+    Copy,
+    Disposition,
+    Match,
+    Mode,
+    ObservableType,
+    Provider,
+    Verdict,
+    Window,
+)
+from retract.policy import Policy
+from retract.retraction.ledger import Ledger
+from retract.retraction.plan import Plan, PlannedRetraction, make_plan
+
+START = datetime(2026, 3, 1, 12, tzinfo=UTC)
+WINDOW = Window(START - timedelta(days=30), START)
+RUN = "post_delivery_response/scheduled/1"
+
+
+class TurnableClock:
+    """Stands still until told otherwise."""
+
+    def __init__(self) -> None:
+        self.now = START
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def turn(self, **duration: float) -> None:
+        self.now += timedelta(**duration)
+
+
+class DyingLedger(Ledger):
+    """A ledger whose process can be killed: nothing reaches the file any more."""
+
+    killed_by: BaseException | None = None
+
+    def _writing(self):  # type: ignore[no-untyped-def]
+        if self.killed_by is not None:
+            raise self.killed_by
+        return super()._writing()
+
+
+def copy(number: int, mailbox: str = "ann", provider: Provider = Provider.MICROSOFT365) -> Copy:
+    address = f"{mailbox}@north.example"
+    return Copy(provider, "tenant", f"id-{mailbox}", address, f"m{number}", f"<{number}@x.example>")
+
+
+def messages(copies: Iterable[Copy], sender: str = "eve@sender.example") -> pl.DataFrame:
+    """The lake's columns that a plan needs; each copy a minute older than the one before."""
+    return pl.DataFrame(
+        [
+            {
+                "copy_id": each.copy_id,
+                "provider": each.provider.value,
+                "connection": each.connection,
+                "mailbox_id": each.mailbox_id,
+                "mailbox": each.mailbox,
+                "message_id": each.message_id,
+                "internet_message_id": each.internet_message_id,
+                "received_at": START - timedelta(minutes=number + 1),
+                "subject": f"Subject {each.message_id}",
+                "sender_address": sender,
+                "delivered_disposition": "unknown",
+            }
+            for number, each in enumerate(copies)
+        ],
+        schema_overrides={"received_at": pl.Datetime("us", "UTC")},
+    )
+
+
+def verdict(copy: Copy, disposition: Disposition = Disposition.MALICIOUS) -> Verdict:
+    match = Match(
+        copy_id=copy.copy_id,
+        indicator_id="indicator-1",
+        type=ObservableType.URL,
+        observable="https://bad.example/login",
+        indicator="bad.example/login",
+        disposition=disposition,
+        confidence=80,
+        source="feed",
+        campaign="spring",
+    )
+    return Verdict(copy.copy_id, disposition, Disposition.UNKNOWN, (match,))
+
+
+def policy(mode: Mode = Mode.ENFORCE, **settings: object) -> Policy:
+    actions = {"malicious": "trash", "suspicious": "junk", "spoof": "hard_delete", "spam": "junk"}
+    return Policy.model_validate({"mode": mode, "actions": actions, **settings})
+
+
+def plan(
+    *copies: Copy,
+    action: Action = Action.TRASH,
+    mode: Mode = Mode.ENFORCE,
+    run_id: str = RUN,
+    ledger: Ledger | None = None,
+) -> Plan:
+    """A plan that does ``action`` to the copies, given what the ledger knows of them."""
+    actions = {"malicious": action.value, "suspicious": "junk"}
+    google = {"google_workspace": {"actions": {"malicious": "trash"}}}
+    return make_plan(
+        [verdict(each) for each in copies],
+        messages(copies),
+        ledger.current(each.copy_id for each in copies) if ledger else {},
+        policy(mode, actions=actions, providers=google),
+        run_id=run_id,
+        mode=mode,
+        window=WINDOW,
+        lake_versions=LakeVersions(messages=3, observables=4, indicators=5),
+        made_at=START,
+    )
+
+
+def recorded(
+    ledger: Ledger,
+    *copies: Copy,
+    action: Action = Action.TRASH,
+    mode: Mode = Mode.ENFORCE,
+    run_id: str = RUN,
+) -> tuple[PlannedRetraction, ...]:
+    """The retractions of a plan that is written down in the ledger."""
+    made = plan(*copies, action=action, mode=mode, run_id=run_id, ledger=ledger)
+    ledger.record_run(made, START)
+    return made.retractions
