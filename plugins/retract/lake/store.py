@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
+from zlib import crc32
 
 import polars as pl
 import tenacity
-from deltalake import DeltaTable, write_deltalake
+from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from pydantic import BaseModel, ConfigDict
 
@@ -28,15 +29,20 @@ from retract.lake.tables import (
 )
 from retract.model import CollectedMessage, Mailbox, Window
 
+if TYPE_CHECKING:
+    import pyarrow as pa  # type: ignore[import-untyped]
+
 Result = TypeVar("Result")
 
 BATCH: Final = 1_000
 """Messages a commit: what is read is kept, should the mailbox fail later on."""
 
-COMPACT_FROM: Final = 16
-"""Files in one day's partition from which compacting it pays."""
+COMPACT_FROM: Final = 32
+"""Files of one day that are joined into one: every commit leaves a file for each of its days,
+and a reader pays for each of them."""
 
 _COMMIT_PATIENCE: Final = timedelta(minutes=5)
+_GUARDS: Final = 256
 
 
 class LakeVersions(BaseModel):
@@ -77,6 +83,7 @@ class Lake:
 
         A copy read again by a newer extractor takes the place of its older reading. When
         ``messages`` raises midway, what it gave before is committed, and the error goes on.
+        Days that have become many small files are compacted on the way.
         """
         added = 0
         batch: list[CollectedMessage] = []
@@ -88,6 +95,7 @@ class Lake:
                     added += self._add_batch(full, collected_at)
         finally:
             added += self._add_batch(batch, collected_at)
+        self.compact()
         return added
 
     def known_message_ids(
@@ -172,9 +180,9 @@ class Lake:
         )
 
     def compact(self) -> int:
-        """Join each day's small files, one a commit, into large ones; returns the files saved.
+        """Join the files of each day that has many; returns how many files fewer there are.
 
-        Readers see the same rows before and after. Call it after collecting many mailboxes.
+        Readers see the same rows before and after.
         """
         return self._compact(MESSAGES_TABLE) + self._compact(OBSERVABLES_TABLE)
 
@@ -184,60 +192,42 @@ class Lake:
         if not batch:
             return 0
         messages = messages_frame(batch, collected_at)
-        new = messages.join(self._readings(messages), on="copy_id", how="left").filter(
-            pl.col("extractor_version") > pl.col("known_version").fill_null(-1)
-        )
-        if new.is_empty():
-            return 0
-        to_add = set(new["copy_id"])
-        observables = observables_frame(m for m in batch if m.copy.copy_id in to_add)
-        # One commit holds all rows of a reading, so a reading is there as a whole or not at all.
-        self._merge(
-            OBSERVABLES_TABLE,
-            observables,
-            on=("delivery_date", "copy_id", "extractor_version"),
-        )
-        return self._merge(
-            MESSAGES_TABLE,
-            new.drop("known_version"),
-            on=("delivery_date", "copy_id"),
-            update_when="source.extractor_version > target.extractor_version",
+        # Another commit for one of these mailboxes after the tables were opened makes this one
+        # fail, and it starts again; commits for other mailboxes do not disturb it.
+        guard = CommitProperties(
+            app_transactions=[Transaction(name, 1) for name in sorted(_guards(batch))]
         )
 
-    def _readings(self, messages: pl.DataFrame) -> pl.DataFrame:
-        """(copy_id, known_version) of those of these copies that are in the lake."""
-        return (
-            self._scan(MESSAGES_TABLE, self._version(MESSAGES_TABLE))
-            .filter(
-                pl.col("delivery_date").is_in(messages["delivery_date"].unique().to_list()),
-                pl.col("copy_id").is_in(messages["copy_id"].to_list()),
-            )
-            .select("copy_id", known_version="extractor_version")
-            .collect()
-        )
+        def add() -> int:
+            there = self._open(MESSAGES_TABLE)
+            new = _unread(messages, there)
+            if new.is_empty():
+                return 0
+            to_add = set(new["copy_id"])
+            self._append_observables([m for m in batch if m.copy.copy_id in to_add], guard)
+            there = there or self._open_or_create(MESSAGES_TABLE)
+            added = new["known_version"].null_count()
+            rows = MESSAGES_TABLE.rows(new.drop("known_version"))
+            if added == new.height:
+                write_deltalake(there, rows, mode="append", commit_properties=guard)
+            else:
+                _merge_messages(there, rows, guard)
+            return added
 
-    def _merge(
-        self, table: Table, rows: pl.DataFrame, *, on: Iterable[str], update_when: str | None = None
-    ) -> int:
-        """Insert the rows that are not there by ``on``; returns how many were inserted."""
-        if rows.is_empty():
-            return 0
-        source = table.rows(rows)
+        return self._commit(MESSAGES_TABLE, add)
 
-        def merge() -> int:
-            merger = self._open_or_create(table).merge(
-                source,
-                " AND ".join(f"target.{name} = source.{name}" for name in on),
-                source_alias="source",
-                target_alias="target",
-                streamed_exec=False,  # or else it reads every partition, not only the source's
-            )
-            if update_when is not None:
-                merger = merger.when_matched_update_all(update_when)
-            metrics = merger.when_not_matched_insert_all().execute()
-            return int(metrics["num_target_rows_inserted"])
-
-        return self._commit(table, merge)
+    def _append_observables(
+        self, messages: list[CollectedMessage], guard: CommitProperties
+    ) -> None:
+        there = self._open_or_create(OBSERVABLES_TABLE)
+        observables = observables_frame(messages)
+        # One commit holds all rows of a reading. They are there already, without their message,
+        # when a worker died between the two commits.
+        stored = _readings(there, observables)
+        new = observables.join(stored, on=stored.columns, how="anti")
+        if not new.is_empty():
+            rows = OBSERVABLES_TABLE.rows(new)
+            write_deltalake(there, rows, mode="append", commit_properties=guard)
 
     def _delete(self, table: Table, day: str) -> int:
         def delete() -> int:
@@ -264,7 +254,7 @@ class Lake:
     def _compact_day(self, table: Table, day: date) -> int:
         def compact() -> int:
             there = self._open(table)
-            if there is None:
+            if there is None or day not in _crowded_days(there):  # another worker was faster
                 return 0
             partition = [("delivery_date", "=", day.isoformat())]
             metrics = there.optimize.compact(partition_filters=partition)
@@ -331,6 +321,53 @@ def _days(window: Window) -> pl.Expr:
     """The partitions the window touches."""
     last = window.end.astimezone(UTC) - timedelta(microseconds=1)
     return pl.col("delivery_date").is_between(window.start.astimezone(UTC).date(), last.date())
+
+
+def _guards(messages: Iterable[CollectedMessage]) -> set[str]:
+    """Names for the messages' mailboxes. The table remembers each, so they are not endless."""
+    mailboxes = {
+        "\x1f".join((m.copy.provider, m.copy.connection, m.copy.mailbox_id)) for m in messages
+    }
+    return {f"mailboxes-{crc32(mailbox.encode()) % _GUARDS}" for mailbox in mailboxes}
+
+
+def _readings(table: DeltaTable, frame: pl.DataFrame) -> pl.DataFrame:
+    """(copy_id, extractor_version), once each, of the frame's copies that are in the table."""
+    # A join, as filtering by a long list of ids is ten times slower over many small files.
+    return (
+        pl.scan_delta(table)
+        .filter(pl.col("delivery_date").is_in(frame["delivery_date"].unique().to_list()))
+        .join(frame.lazy().select("copy_id"), on="copy_id", how="semi")
+        .select("copy_id", "extractor_version")
+        .unique()
+        .collect()
+    )
+
+
+def _unread(messages: pl.DataFrame, table: DeltaTable | None) -> pl.DataFrame:
+    """Those of the messages that are not there, or in an older reading, its ``known_version``."""
+    if table is None:
+        return messages.with_columns(known_version=pl.lit(None, pl.Int32))
+    known = _readings(table, messages).rename({"extractor_version": "known_version"})
+    return messages.join(known, on="copy_id", how="left").filter(
+        pl.col("known_version").is_null() | (pl.col("extractor_version") > pl.col("known_version"))
+    )
+
+
+def _merge_messages(table: DeltaTable, rows: pa.Table, guard: CommitProperties) -> None:
+    (
+        table.merge(
+            rows,
+            "target.delivery_date = source.delivery_date AND target.copy_id = source.copy_id",
+            source_alias="source",
+            target_alias="target",
+            streamed_exec=False,  # or else it reads every partition, not only the source's
+            commit_properties=guard,
+        )
+        .when_matched_update_all("source.extractor_version > target.extractor_version")
+        .when_not_matched_insert_all()
+        .execute()
+    )
 
 
 def _crowded_days(table: DeltaTable) -> list[date]:
