@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import tempfile
 import threading
 import time
@@ -13,13 +14,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import httpx
 import uvicorn
 
 from local_tenant import control, google_oauth, tls
 from local_tenant.app import make_app
 from local_tenant.connection import ConnectionInfo
 from local_tenant.state import Clock, TenantSettings, TenantState, new_state, system_clock
-from local_tenant.store import Item
+from local_tenant.store import Item, Mailbox, Provider
 
 _START_SECONDS = 30.0
 _STOP_SECONDS = 15.0
@@ -40,6 +42,17 @@ class RunningTenant:
     def info(self) -> dict[str, Any]:
         """What a client needs to connect, secrets included: the line that ``serve`` prints."""
         return self.connection.model_dump(mode="json")
+
+    def add_mailbox(self, address: str, display_name: str = "", **traits: Any) -> Mailbox:
+        """A mailbox at the service whose domain the address is in; ``traits`` as for the store."""
+        at_google = address.lower().endswith(f"@{self.state.settings.google_domain}")
+        provider = Provider.GOOGLE_WORKSPACE if at_google else Provider.MICROSOFT365
+        return self.state.store.add_mailbox(provider, address, display_name, **traits)
+
+    def http_client(self, **options: Any) -> httpx.Client:
+        """A client that trusts this tenant's certificate, with the origin as its base URL."""
+        trust = ssl.create_default_context(cafile=str(self.connection.ca_file))
+        return httpx.Client(base_url=self.state.origin, verify=trust, **options)
 
     def deliver(
         self, raw: bytes, recipients: Iterable[str], received_at: datetime | None = None
