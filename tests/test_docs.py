@@ -1,0 +1,121 @@
+"""What the pages tell people is true of the code."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[1]
+PAGES = [
+    REPOSITORY / "README.md",
+    REPOSITORY / "CONTRIBUTING.md",
+    *sorted((REPOSITORY / "docs").glob("*.md")),
+]
+EACH_PAGE = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+
+
+def text_of(file: Path) -> str:
+    return file.read_text(encoding="utf-8")
+
+
+def targets() -> set[str]:
+    return set(re.findall(r"^([a-z-]+):(?: |$)", text_of(REPOSITORY / "Makefile"), re.MULTILINE))
+
+
+@EACH_PAGE
+def test_commands_in_the_pages_exist(page: Path) -> None:
+    named = set(re.findall(r"(?:^|`)make ([a-z-]+)", text_of(page), re.MULTILINE))
+    assert named <= targets()
+
+
+def test_the_first_screen_says_how_to_try_it() -> None:
+    first_screen = "\n".join(text_of(REPOSITORY / "README.md").splitlines()[:25])
+    for command in ("make demo", "make up", "make down", "make test"):
+        assert command in first_screen
+
+
+@EACH_PAGE
+def test_links_in_the_pages_lead_somewhere(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)#]+)[^)]*\)", text_of(page)):
+        if "://" not in link:
+            assert (page.parent / link).exists(), link
+
+
+def test_every_target_is_documented() -> None:
+    shown = subprocess.run(
+        ["make", "help"], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    ).stdout
+    assert set(re.findall(r"^  make ([a-z-]+)", shown, re.MULTILINE)) == targets()
+    assert {"demo", "up", "down", "test"} <= targets()
+
+
+def test_the_folders_of_the_architecture_page_exist() -> None:
+    page = text_of(REPOSITORY / "docs" / "architecture.md")
+    listing = re.search(r"```text\n(.*?)```", page, re.DOTALL)
+    assert listing
+    folder = [""]
+    for line in listing[1].splitlines():
+        depth = (len(line) - len(line.lstrip())) // 2
+        for name in re.split(r" {2,}", line.strip())[0].split():
+            folder[depth + 1 :] = [folder[depth] + name]
+            assert (REPOSITORY / (folder[depth] + name)).exists(), folder[depth] + name
+
+
+# --- docs/connections.md ---
+
+
+def chapter(provider: str) -> str:
+    """The part of the page about a provider."""
+    title = {"microsoft365": "Microsoft 365", "google_workspace": "Google Workspace"}[provider]
+    page = text_of(REPOSITORY / "docs" / "connections.md")
+    return page.split(f"\n## {title}\n")[1].split("\n## ")[0]
+
+
+@pytest.mark.parametrize("provider", ["microsoft365", "google_workspace"])
+def test_the_example_of_a_connection_is_accepted(provider: str, tmp_path: Path) -> None:
+    from retract.mailboxes.connect import settings_from
+
+    example = re.search(r"AIRFLOW_CONN_\w+='(.*?)'\n", chapter(provider), re.DOTALL)
+    assert example
+    connection = json.loads(example[1])
+    extras = connection["extra"]
+    assert extras.pop("provider") == provider
+    if "service_account_file" in extras:  # the settings ask that it exists
+        key = tmp_path / "key.json"
+        key.write_text("{}", encoding="utf-8")
+        extras["service_account_file"] = str(key)
+    settings_from(provider, extras, connection["login"], connection.get("password"))
+
+
+@pytest.mark.parametrize("provider", ["microsoft365", "google_workspace"])
+def test_every_extra_is_documented(provider: str) -> None:
+    from retract.mailboxes.settings import GoogleWorkspaceSettings, Microsoft365Settings
+
+    kinds = {"microsoft365": Microsoft365Settings, "google_workspace": GoogleWorkspaceSettings}
+    rows = re.findall(r"^\| (`.*?`) \|", chapter(provider), re.MULTILINE)
+    documented = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    assert documented == set(kinds[provider].model_fields)
+
+
+# --- docs/operations.md ---
+
+
+def test_every_setting_is_documented() -> None:
+    from retract.orchestration.settings import Settings
+
+    page = text_of(REPOSITORY / "docs" / "operations.md")
+    documented = set(re.findall(r"`(RETRACT_[A-Z_]+)`", page))
+    assert documented == {f"RETRACT_{name.upper()}" for name in Settings.model_fields}
+
+
+def test_every_dag_and_every_result_is_documented() -> None:
+    from retract.reports.model import Result
+
+    page = text_of(REPOSITORY / "docs" / "operations.md")
+    first_column = set(re.findall(r"^\| `?([\w ]+?)`? \|", page, re.MULTILINE))
+    assert {file.stem for file in (REPOSITORY / "dags").glob("*.py")} <= first_column
+    assert {result.replace("_", " ") for result in Result} <= first_column
