@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
+
+PERIOD = timedelta(days=30)
+"""Mail is spread over this much time before now."""
+
+# Nothing comes in the first hours of the period: it must still lie within a lookback of the
+# same length when the tenant has been running for a while.
+_MARGIN = timedelta(hours=6)
 
 
 class Placement(StrEnum):
@@ -33,3 +41,9 @@ class Delivery:
     is_read: bool = False
     categories: tuple[str, ...] = ()
     """Gmail's tab labels, such as CATEGORY_UPDATES; Microsoft 365 has no use for them."""
+
+
+def moment_before(now: datetime, rng: random.Random) -> datetime:
+    """A time of delivery within the period before now, whole seconds."""
+    span = (PERIOD - _MARGIN).total_seconds()
+    return (now - timedelta(seconds=rng.uniform(60, span))).replace(microsecond=0)

@@ -6,16 +6,10 @@ import mailbox
 import os
 import random
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
-from local_tenant.delivery import Delivery
-
-PERIOD = timedelta(days=30)
-"""Mail is spread over this much time before now."""
-_MARGIN = timedelta(hours=6)
-"""Nothing is delivered in the first hours of the period: it must still lie within a lookback
-of the same length when the tenant has been running for a while."""
+from local_tenant.delivery import Delivery, moment_before
 
 _ONE_TO_FIVE_RECIPIENTS = (70, 16, 8, 4, 2)
 """Relative weights."""
@@ -39,12 +33,6 @@ def load_mail(
     if not deliveries:
         raise ValueError(f"no mail found in {path}: expected .eml files, an mbox or a Maildir")
     return sorted(deliveries, key=lambda delivery: (delivery.received_at, delivery.delivery_id))
-
-
-def moment_before(now: datetime, rng: random.Random) -> datetime:
-    """A time of delivery within the period before now, whole seconds."""
-    span = (PERIOD - _MARGIN).total_seconds()
-    return (now - timedelta(seconds=rng.uniform(60, span))).replace(microsecond=0)
 
 
 def _delivery(
