@@ -104,7 +104,7 @@ def _urldefense_v3(wrapped: _Wrapped) -> str | None:
             out.append(piece.encode("utf-8", "replace"))
             continue
         run = _V3_RUN_LENGTHS[piece[2]] if len(piece) == 3 else 1
-        out.append(taken_out[at : at + run])
+        out.append(taken_out[at : at + run] or piece.encode())
         at += run
     # Some mail clients collapse the slashes after the scheme: they are in a path here.
     return _ONE_SLASH.sub(r"\1//", b"".join(out).decode("utf-8", "replace"), count=1)
