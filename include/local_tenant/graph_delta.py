@@ -46,9 +46,8 @@ def changes(
         token = read_token(text)
         if "$deltatoken" in options:
             token = token.model_copy(update={"until": access.mailbox.last_change})
-    if max(token.since, token.until) < access.mailbox.forgotten_before or (
-        token.until > access.mailbox.last_change
-    ):
+    known = token.since or token.until
+    if not access.mailbox.forgotten_before <= known <= access.mailbox.last_change:
         raise sync_state_not_found()
     _check(token.query)
     size = access.prefer.page_size or read_top(token.query.get("$top"), default=10, largest=1000)
