@@ -139,15 +139,13 @@ def test_a_message_without_observables_is_kept(lake, message):
 
 
 def test_a_crash_between_the_two_commits_is_mended_by_the_next_try(lake, message, monkeypatch):
-    create = Lake._open_or_create
-
-    def broken(self, table):
-        if table is MESSAGES_TABLE:
+    def broken(table, rows, **options):
+        if table.table_uri.rstrip("/").endswith("messages"):
             raise OSError("the machine went away")
-        return create(self, table)
+        write_deltalake(table, rows, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Lake, "_open_or_create", broken)
+        patch.setattr(store, "write_deltalake", broken)
         with pytest.raises(OSError, match="went away"):
             lake.add_messages([message(1)], NOW)
     messages, observables = everything(lake)

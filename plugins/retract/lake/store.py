@@ -199,13 +199,12 @@ class Lake:
         )
 
         def add() -> int:
-            there = self._open(MESSAGES_TABLE)
+            there = self._open_or_create(MESSAGES_TABLE)
             new = _unread(messages, there)
             if new.is_empty():
                 return 0
             to_add = set(new["copy_id"])
             self._append_observables([m for m in batch if m.copy.copy_id in to_add], guard)
-            there = there or self._open_or_create(MESSAGES_TABLE)
             added = new["known_version"].null_count()
             rows = MESSAGES_TABLE.rows(new.drop("known_version"))
             if added == new.height:
@@ -344,10 +343,8 @@ def _readings(table: DeltaTable, frame: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _unread(messages: pl.DataFrame, table: DeltaTable | None) -> pl.DataFrame:
+def _unread(messages: pl.DataFrame, table: DeltaTable) -> pl.DataFrame:
     """Those of the messages that are not there, or in an older reading, its ``known_version``."""
-    if table is None:
-        return messages.with_columns(known_version=pl.lit(None, pl.Int32))
     known = _readings(table, messages).rename({"extractor_version": "known_version"})
     return messages.join(known, on="copy_id", how="left").filter(
         pl.col("known_version").is_null() | (pl.col("extractor_version") > pl.col("known_version"))
