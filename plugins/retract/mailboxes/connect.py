@@ -1,0 +1,77 @@
+"""From what a person wrote down for a connection to a provider that can be called."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from pydantic import ValidationError
+
+from retract.errors import ConnectionSettingsError
+from retract.mailboxes.google_workspace import GoogleWorkspace
+from retract.mailboxes.microsoft365 import Microsoft365
+from retract.mailboxes.protocol import MailboxProvider
+from retract.mailboxes.settings import GoogleWorkspaceSettings, Microsoft365Settings
+from retract.model import Provider
+
+Settings = Microsoft365Settings | GoogleWorkspaceSettings
+
+# Where a connection's own two fields belong, per provider.
+_KINDS: dict[Provider, tuple[type[Settings], str, str]] = {
+    Provider.MICROSOFT365: (Microsoft365Settings, "client_id", "client_secret"),
+    Provider.GOOGLE_WORKSPACE: (
+        GoogleWorkspaceSettings,
+        "admin_subject",
+        "service_account_info",
+    ),
+}
+
+
+def settings_from(
+    provider: str, extras: Mapping[str, Any], login: str | None, password: str | None
+) -> Settings:
+    """The settings of a connection whose login, password and extras are these.
+
+    Login and password are the client id and secret of Microsoft 365, or the administrator's
+    address and the service account's key of Google Workspace; the extras may hold them too.
+    Raises ConnectionSettingsError naming every setting that is wrong.
+    """
+    try:
+        kind, login_field, password_field = _KINDS[Provider(provider)]
+    except ValueError:
+        names = " or ".join(repr(str(name)) for name in Provider)
+        raise ConnectionSettingsError(
+            f"the connection's extra 'provider' must be {names}, not {provider!r}"
+        ) from None
+    values = dict(extras)
+    for field, value in ((login_field, login), (password_field, password)):
+        if value:
+            if field in values:
+                raise ConnectionSettingsError(
+                    f"{field} is given twice: in the connection's own field and in its extras"
+                )
+            values[field] = value
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        # Never the input itself: it may be a secret in the wrong place.
+        told = "; ".join(
+            f"{'.'.join(str(part) for part in problem['loc']) or provider}: {problem['msg']}"
+            for problem in error.errors(include_url=False, include_input=False)
+        )
+        raise ConnectionSettingsError(
+            f"the settings of this connection are wrong: {told}"
+        ) from None
+
+
+def open_mailboxes(
+    settings: Settings, connection: str, clock: Callable[[], datetime]
+) -> MailboxProvider:
+    """The provider behind the settings. Nothing is called yet.
+
+    Raises ConnectionSettingsError when a key or certificate file cannot be read.
+    """
+    if isinstance(settings, Microsoft365Settings):
+        return Microsoft365(settings, connection, clock)
+    return GoogleWorkspace(settings, connection, clock)

@@ -1,0 +1,292 @@
+"""Microsoft 365 mailboxes, through Microsoft Graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from datetime import UTC, datetime, timedelta
+from urllib.parse import quote, urlsplit
+
+import httpx
+from pydantic import AwareDatetime, Field
+
+from retract.errors import (
+    ActionNotSupported,
+    MailboxUnavailable,
+    MessageNotFound,
+)
+from retract.mailboxes.microsoft_folders import MailFolders
+from retract.mailboxes.microsoft_graph import Graph, GraphAnswer
+from retract.mailboxes.reading import read_each, without_content
+from retract.mailboxes.settings import Microsoft365Settings
+from retract.model import (
+    Action,
+    CollectedMessage,
+    Copy,
+    Extraction,
+    Location,
+    Mailbox,
+    Place,
+    Provider,
+    Window,
+)
+from retract.observables import EXTRACTOR_VERSION
+from retract.observables.mime import extract
+from retract.policy import SoftDeleteFolder
+
+__all__ = ["Microsoft365", "Microsoft365Settings"]
+
+_USER_FIELDS = "id,userPrincipalName,mail,accountEnabled,userType"
+_USERS_PER_PAGE = "999"
+_STATE_FIELDS = "id,parentFolderId,isRead,flag"
+_LISTING_FIELDS = f"{_STATE_FIELDS},internetMessageId,receivedDateTime,isDraft"
+
+# permanentDelete is in the global cloud's metadata and in no other.
+_CLOUDS_WITHOUT_HARD_DELETE = frozenset(
+    {"graph.microsoft.us", "dod-graph.microsoft.us", "microsoftgraph.chinacloudapi.cn"}
+)
+
+
+class _User(GraphAnswer):
+    id: str
+    user_principal_name: str = Field(default="", alias="userPrincipalName")
+    mail: str | None = None
+    enabled: bool = Field(default=True, alias="accountEnabled")
+    kind: str | None = Field(default=None, alias="userType")
+
+    @property
+    def has_mail(self) -> bool:
+        # A guest's mail address is one of another organisation.
+        return bool(self.mail) and self.kind != "Guest"
+
+
+class _Flag(GraphAnswer):
+    status: str = Field(default="notFlagged", alias="flagStatus")
+
+
+class _State(GraphAnswer):
+    """Where a message lies, and how it looks there."""
+
+    id: str
+    folder_id: str = Field(alias="parentFolderId")
+    is_read: bool = Field(default=False, alias="isRead")
+    flag: _Flag | None = None
+
+    @property
+    def is_flagged(self) -> bool:
+        return self.flag is not None and self.flag.status == "flagged"
+
+
+class _Listed(_State):
+    internet_message_id: str | None = Field(default=None, alias="internetMessageId")
+    received_at: AwareDatetime = Field(alias="receivedDateTime")
+    is_draft: bool = Field(default=False, alias="isDraft")
+
+
+class Microsoft365:
+    """One tenant. Implements `retract.mailboxes.protocol.MailboxProvider`."""
+
+    provider: Provider = Provider.MICROSOFT365
+
+    def __init__(
+        self,
+        settings: Microsoft365Settings,
+        connection: str,
+        clock: Callable[[], datetime],
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self.connection: str = connection
+        self._settings = settings
+        self._clock = clock
+        self._graph = Graph(settings, clock, transport)
+        self._folders: dict[str, MailFolders] = {}
+
+    def list_mailboxes(self) -> Iterator[Mailbox]:
+        users = self._graph.pages(
+            "/users", _User, "list the users", **{"$select": _USER_FIELDS, "$top": _USERS_PER_PAGE}
+        )
+        return (self._mailbox(user) for user in users if user.has_mail and user.enabled)
+
+    def mailbox(self, address: str) -> Mailbox:
+        task = f"find the mailbox {address}"
+        try:
+            user = self._graph.read(
+                f"/users/{_segment(address)}", _User, task, **{"$select": _USER_FIELDS}
+            )
+        except MailboxUnavailable:
+            # The path knows a user by id or sign-in name only, and mail may go elsewhere.
+            quoted = address.replace("'", "''")
+            query = {"$select": _USER_FIELDS, "$filter": f"mail eq '{quoted}'"}
+            found = next(self._graph.pages("/users", _User, task, **query), None)
+            if found is None:
+                raise
+            user = found
+        if not user.has_mail:
+            raise MailboxUnavailable(f"{address} is a user without a mailbox in this tenant")
+        return self._mailbox(user)
+
+    def collect(
+        self, mailbox: Mailbox, window: Window, known: Collection[str]
+    ) -> Iterator[CollectedMessage]:
+        # Graph keeps whole seconds: ask for a little more, and keep what is in the window.
+        start = window.start.astimezone(UTC).replace(microsecond=0)
+        end = window.end.astimezone(UTC).replace(microsecond=0) + timedelta(seconds=1)
+        listed = self._graph.pages(
+            f"/users/{_segment(mailbox.mailbox_id)}/messages",
+            _Listed,
+            f"list the messages of {mailbox.address}",
+            **{
+                "$select": _LISTING_FIELDS,
+                "$filter": f"receivedDateTime ge {start:%Y-%m-%dT%H:%M:%SZ} "
+                f"and receivedDateTime lt {end:%Y-%m-%dT%H:%M:%SZ}",
+                "$orderby": "receivedDateTime desc",
+                "$top": str(self._settings.page_size),
+            },
+        )
+        # All pages before any content: what moves meanwhile would shift the pages to come.
+        wanted = {
+            message.id: message
+            for message in listed
+            if message.id not in known and not message.is_draft and message.received_at in window
+        }
+        yield from read_each(
+            wanted.values(),
+            lambda message: self._collected(mailbox, message, self._read(mailbox, message)),
+            lambda message, error: self._collected(
+                mailbox, message, without_content(error, message.internet_message_id or "")
+            ),
+        )
+
+    def locate(self, copy: Copy) -> Location | None:
+        try:
+            return self._location(copy.mailbox_id, self._state(copy))
+        except MessageNotFound:
+            return None
+
+    def destination(self, action: Action) -> Place:
+        match action:
+            case Action.JUNK:
+                return Place.JUNK
+            case Action.TRASH:
+                return Place.TRASH
+            case Action.SOFT_DELETE:
+                if self._settings.soft_delete_folder == SoftDeleteFolder.RECOVERABLE_ITEMS:
+                    return Place.RECOVERABLE
+                return Place.TRASH
+            case Action.HARD_DELETE:
+                if urlsplit(self._settings.graph_url).hostname in _CLOUDS_WITHOUT_HARD_DELETE:
+                    raise ActionNotSupported(
+                        "hard_delete: Microsoft offers permanentDelete in its global cloud only"
+                    )
+                return Place.PURGED
+            case Action.NO_ACTION:
+                raise ActionNotSupported("no_action puts a copy nowhere")
+
+    def retract(self, copy: Copy, action: Action) -> None:
+        task = f"{action} a message of {copy.mailbox}"
+        place = self.destination(action)
+        if place is Place.PURGED:
+            # Never DELETE: where that puts a message is not documented.
+            self._graph.change("POST", f"{_path(copy)}/permanentDelete", task)
+        else:
+            self._move(copy, _WELL_KNOWN[place], task)
+
+    def restore(self, copy: Copy, location: Location) -> None:
+        if location.place is Place.PURGED:
+            raise ActionNotSupported("nothing can be put back into the purged items")
+        task = f"restore a message of {copy.mailbox}"
+        try:
+            state = self._state(copy)
+        except MessageNotFound as error:
+            raise _out_of_reach(copy) from error
+        if self._location(copy.mailbox_id, state).place is Place.PURGED:
+            raise _out_of_reach(copy)
+        if state.folder_id != location.folder_id:
+            try:
+                self._move(copy, location.folder_id, task)
+            except MessageNotFound:
+                # The copy was there a moment ago, so it is its old folder that is gone.
+                self._move(copy, _WELL_KNOWN[Place.INBOX], task)
+        changes: dict[str, object] = {}
+        if state.is_read != location.is_read:
+            changes["isRead"] = location.is_read
+        if state.is_flagged != location.is_flagged:
+            changes["flag"] = {"flagStatus": "flagged" if location.is_flagged else "notFlagged"}
+        if changes:
+            self._graph.change("PATCH", _path(copy), task, changes)
+
+    def now(self) -> datetime:
+        return self._clock()
+
+    def close(self) -> None:
+        self._graph.close()
+
+    def _mailbox(self, user: _User) -> Mailbox:
+        return Mailbox(
+            self.provider, self.connection, user.id, user.mail or user.user_principal_name
+        )
+
+    def _read(self, mailbox: Mailbox, message: _Listed) -> Extraction:
+        path = f"/users/{_segment(mailbox.mailbox_id)}/messages/{_segment(message.id)}/$value"
+        raw = self._graph.content(path, f"read a message of {mailbox.address}")
+        return extract(raw, trusted=self._settings.trusted_headers)
+
+    def _collected(
+        self, mailbox: Mailbox, message: _Listed, extraction: Extraction
+    ) -> CollectedMessage:
+        return CollectedMessage(
+            copy=Copy(
+                self.provider,
+                self.connection,
+                mailbox.mailbox_id,
+                mailbox.address,
+                message.id,
+                extraction.internet_message_id,
+            ),
+            received_at=message.received_at.astimezone(UTC),
+            location=self._location(mailbox.mailbox_id, message),
+            extraction=extraction,
+            extractor_version=EXTRACTOR_VERSION,
+        )
+
+    def _state(self, copy: Copy) -> _State:
+        task = f"find a message of {copy.mailbox}"
+        return self._graph.read(_path(copy), _State, task, **{"$select": _STATE_FIELDS})
+
+    def _location(self, mailbox_id: str, state: _State) -> Location:
+        folders = self._folders.setdefault(
+            mailbox_id, MailFolders(self._graph, f"/users/{_segment(mailbox_id)}")
+        )
+        folder = folders.describe(state.folder_id)
+        return Location(
+            place=folder.place,
+            folder_id=state.folder_id,
+            folder_name=folder.name,
+            is_read=state.is_read,
+            is_flagged=state.is_flagged,
+        )
+
+    def _move(self, copy: Copy, folder: str, task: str) -> None:
+        self._graph.change("POST", f"{_path(copy)}/move", task, {"destinationId": folder})
+
+
+_WELL_KNOWN = {
+    Place.INBOX: "inbox",
+    Place.JUNK: "junkemail",
+    Place.TRASH: "deleteditems",
+    Place.RECOVERABLE: "recoverableitemsdeletions",
+}
+
+
+def _path(copy: Copy) -> str:
+    return f"/users/{_segment(copy.mailbox_id)}/messages/{_segment(copy.message_id)}"
+
+
+def _segment(value: str) -> str:
+    return quote(value, safe="@=")
+
+
+def _out_of_reach(copy: Copy) -> ActionNotSupported:
+    return ActionNotSupported(
+        f"a message of {copy.mailbox} is out of reach: it was purged or deleted for good, "
+        "and only an administrator may recover it"
+    )

@@ -1,0 +1,137 @@
+"""How to reach a tenant: what a person writes down for a connection."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    FilePath,
+    SecretStr,
+    model_validator,
+)
+
+from retract.observables.mime import TrustedHeaders
+from retract.policy import SoftDeleteFolder
+
+
+def _https_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme != "https" or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError("must be an https:// address: tokens and secrets are sent there")
+    if parts.username or parts.password:
+        raise ValueError("must not hold a user name or password")
+    return value.rstrip("/")
+
+
+def _https_root(value: str) -> str:
+    value = _https_url(value)
+    if urlsplit(value).path:
+        raise ValueError("must be the root of the service: leave out the path (and any version)")
+    return value
+
+
+def _as_json(value: object) -> object:
+    return json.dumps(value) if isinstance(value, Mapping) else value
+
+
+HttpsUrl = Annotated[str, AfterValidator(_https_url)]
+"""An https address without a slash at its end."""
+HttpsRoot = Annotated[str, AfterValidator(_https_root)]
+"""The same without a path."""
+
+
+class ConnectionSettings(BaseModel):
+    """What both providers share."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    ca_file: FilePath | None = None
+    """PEM bundle of the certificate authorities to trust, in place of the usual ones."""
+    timeout_seconds: float = Field(default=60, gt=0)
+    """How long one request may take to answer."""
+    max_wait_seconds: float = Field(default=20, ge=0)
+    """How long one call may wait in all when the provider asks for patience."""
+
+
+class Microsoft365Settings(ConnectionSettings):
+    """A Microsoft 365 tenant, entered as an application (client credentials)."""
+
+    tenant_id: str = Field(min_length=1)
+    """The directory (tenant) id, or one of the tenant's domain names."""
+    client_id: str = Field(min_length=1)
+    client_secret: SecretStr = Field(min_length=1)
+    authority_url: HttpsUrl = "https://login.microsoftonline.com/{tenant_id}"
+    graph_url: HttpsRoot = "https://graph.microsoft.com"
+    scope: str = ""
+    """Of the access token; left empty, ``graph_url``/.default."""
+    soft_delete_folder: SoftDeleteFolder = SoftDeleteFolder.DELETED_ITEMS
+    trusted_headers: TrustedHeaders = TrustedHeaders()
+    """Which headers of a message the tenant's own receivers wrote."""
+    page_size: int = Field(default=100, ge=1, le=1000)
+    """Messages a listing asks for at once; the service may answer a large one with 504."""
+
+    @property
+    def authority(self) -> str:
+        """The authority URL with the tenant's id in it."""
+        return self.authority_url.replace("{tenant_id}", self.tenant_id)
+
+    @property
+    def token_scope(self) -> str:
+        """The scope to ask a token for."""
+        return self.scope or f"{self.graph_url}/.default"
+
+
+class GoogleWorkspaceSettings(ConnectionSettings):
+    """A Google Workspace customer, entered by a service account with domain-wide delegation."""
+
+    service_account_file: FilePath | None = None
+    service_account_info: Annotated[SecretStr, BeforeValidator(_as_json)] | None = None
+    """The JSON text of the key file, where there is no file."""
+    admin_subject: str = Field(min_length=3, pattern=r"^[^@\s]+@[^@\s]+$")
+    """The administrator in whose name the directory is read."""
+    customer: str = "my_customer"
+    gmail_url: HttpsRoot = "https://gmail.googleapis.com"
+    directory_url: HttpsRoot = "https://admin.googleapis.com"
+    allow_hard_delete: bool = False
+    """Ask for the scope https://mail.google.com/, without which Gmail deletes nothing for good.
+    The delegation must grant it."""
+    trust_labels: bool = True
+    """Whether Gmail's own labels tell the disposition at delivery."""
+    trusted_headers: TrustedHeaders = TrustedHeaders()
+    """Which headers of a message the customer's own receivers wrote."""
+    page_size: int = Field(default=500, ge=1, le=500)
+    """Messages a listing asks for at once."""
+    max_wait_seconds: float = Field(default=65, ge=0)
+    """Longer than a minute: Gmail's quotas are counted by the minute."""
+
+    @model_validator(mode="after")
+    def _one_key(self) -> GoogleWorkspaceSettings:
+        if (self.service_account_file is None) == (self.service_account_info is None):
+            raise ValueError("give either service_account_file or service_account_info")
+        return self
+
+    @property
+    def gmail_scopes(self) -> tuple[str, ...]:
+        """The scopes asked for in a user's name."""
+        if self.allow_hard_delete:
+            return ("https://mail.google.com/",)
+        return ("https://www.googleapis.com/auth/gmail.modify",)
+
+    def key(self) -> dict[str, Any]:
+        """The service account's key. Raises ValueError or OSError where it cannot be read."""
+        if self.service_account_file is not None:
+            text = self.service_account_file.read_text(encoding="utf-8")
+        else:
+            text = self.service_account_info.get_secret_value() if self.service_account_info else ""
+        key = json.loads(text)
+        if not isinstance(key, dict):
+            raise ValueError("a service account key is a JSON object")
+        return key

@@ -1,0 +1,475 @@
+"""The provider protocol, kept by both providers before the local tenant over TLS.
+
+Outcomes are read from the tenant's own account of its copies, not from our code.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import gc
+import json
+import socket
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from fastapi import Request, Response
+from mailbox_bench import Bench
+from pydantic import SecretStr
+
+from local_tenant.state import Next
+from local_tenant.store import Hosting
+from local_tenant.store import Place as TenantPlace
+from retract.errors import (
+    ActionNotSupported,
+    AuthenticationFailed,
+    MailboxUnavailable,
+    MessageNotFound,
+    OutcomeUnknown,
+    TenantUnreachable,
+    Throttled,
+)
+from retract.model import Action, Copy, Location, Mailbox, Place, Provider, Window
+
+SECOND = timedelta(seconds=1)
+# httplib2 leaves a socket that did not connect to the garbage collector.
+LEAVES_SOCKETS = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+
+
+def supported(bench: Bench, action: Action) -> bool:
+    return (bench.mailbox.provider, action) != (Provider.GOOGLE_WORKSPACE, Action.SOFT_DELETE)
+
+
+# ---- mailboxes ---------------------------------------------------------------------------
+
+
+def test_lists_the_mailboxes_that_can_hold_mail(bench: Bench) -> None:
+    store, domain = bench.tenant.state.store, bench.mailbox.address.partition("@")[2]
+    store.add_mailbox(bench.tenant_provider, f"left@{domain}", enabled=False)
+    found = list(bench.mailboxes.list_mailboxes())
+    assert bench.mailbox in found
+    assert f"left@{domain}" not in {mailbox.address for mailbox in found}
+    assert len(found) == len(set(found))
+
+
+def test_finds_a_mailbox_by_its_address(bench: Bench) -> None:
+    assert bench.mailboxes.mailbox(bench.mailbox.address.upper()) == bench.mailbox
+
+
+def test_an_unknown_address_is_no_mailbox(bench: Bench) -> None:
+    with pytest.raises(MailboxUnavailable, match="nobody"):
+        bench.mailboxes.mailbox(f"nobody@{bench.mailbox.address.partition('@')[2]}")
+
+
+def test_a_mailbox_that_does_not_exist_is_told_by_every_call(bench: Bench) -> None:
+    domain = bench.mailbox.address.partition("@")[2]
+    mailbox = dataclasses.replace(
+        bench.mailbox,
+        mailbox_id="00000000-0000-4000-8000-000000000000",
+        address=f"nobody@{domain}",
+    )
+    copy = Copy(mailbox.provider, "work", mailbox.mailbox_id, mailbox.address, "19a0000000000000")
+    window = Window(bench.now - timedelta(days=1), bench.now)
+    with pytest.raises(MailboxUnavailable):
+        list(bench.mailboxes.collect(mailbox, window, ()))
+    with pytest.raises(MailboxUnavailable):
+        bench.mailboxes.locate(copy)
+    with pytest.raises(MailboxUnavailable):
+        bench.mailboxes.retract(copy, Action.TRASH)
+
+
+def test_a_user_without_a_mailbox_in_the_cloud_is_told(bench: Bench) -> None:
+    bench.box.hosting = Hosting.ON_PREMISES
+    window = Window(bench.now - timedelta(days=1), bench.now)
+    with pytest.raises(MailboxUnavailable):
+        list(bench.mailboxes.collect(bench.mailbox, window, ()))
+
+
+# ---- collect -----------------------------------------------------------------------------
+
+
+def test_collects_the_half_open_window_newest_first(bench: Bench) -> None:
+    start = bench.now - timedelta(days=2)
+    end = start + timedelta(hours=1)
+    times = {
+        "before": start - SECOND,
+        "first": start,
+        "middle": start + timedelta(minutes=30),
+        "last": end - SECOND,
+        "after": end,
+    }
+    copies = {name: bench.deliver(name, at) for name, at in times.items()}
+    found = list(bench.mailboxes.collect(bench.mailbox, Window(start, end), ()))
+    assert [message.extraction.subject for message in found] == ["last", "middle", "first"]
+    assert [message.received_at for message in found] == [
+        times[name] for name in ("last", "middle", "first")
+    ]
+    assert [message.copy for message in found] == [
+        copies[name] for name in ("last", "middle", "first")
+    ]
+
+
+def test_a_window_may_cut_a_second_in_two(bench: Bench) -> None:
+    at = bench.now - timedelta(hours=1)
+    bench.deliver("on the second", at)
+    half = timedelta(milliseconds=500)
+    before, after = Window(at - half, at + half), Window(at + half, at + 3 * half)
+    assert len(list(bench.mailboxes.collect(bench.mailbox, before, ()))) == 1
+    assert list(bench.mailboxes.collect(bench.mailbox, after, ())) == []
+
+
+def test_known_messages_are_not_read_again(bench: Bench) -> None:
+    at = bench.now - timedelta(hours=1)
+    old, new = bench.deliver("old", at), bench.deliver("new", at + SECOND)
+    window = Window(at, at + timedelta(minutes=1))
+    bench.door.requests.clear()
+    found = list(bench.mailboxes.collect(bench.mailbox, window, {old.message_id}))
+    assert [message.copy for message in found] == [new]
+    read = [path for _, path in bench.door.requests if "$value" in path or "format=raw" in path]
+    assert len(read) == 1
+    assert new.message_id in read[0]
+
+
+def test_collects_every_folder_and_says_where_each_copy_lies(bench: Bench) -> None:
+    at = bench.now - timedelta(hours=1)
+    places = (Place.INBOX, Place.JUNK, Place.TRASH)
+    for number, place in enumerate(places):
+        bench.deliver_to(place, place, at - number * SECOND)
+    found = list(bench.mailboxes.collect(bench.mailbox, Window(at - 9 * SECOND, bench.now), ()))
+    assert [(m.extraction.subject, m.location.place) for m in found] == [(p, p) for p in places]
+
+
+def test_collects_page_after_page(bench: Bench) -> None:
+    at = bench.now - timedelta(hours=1)
+    for number in range(7):
+        bench.deliver(str(number), at + number * SECOND)
+    with closing(bench.with_settings(page_size=3)) as mailboxes:
+        found = list(mailboxes.collect(bench.mailbox, Window(at, bench.now), ()))
+    assert [message.extraction.subject for message in found] == list("6543210")
+
+
+def test_a_message_that_vanishes_while_being_collected_is_left_out(bench: Bench) -> None:
+    at = bench.now - timedelta(hours=1)
+    for number in range(3):
+        bench.deliver(str(number), at + number * SECOND)
+    found = bench.mailboxes.collect(bench.mailbox, Window(at, bench.now), ())
+    assert next(found).extraction.subject == "2"
+    store = bench.tenant.state.store
+    (item,) = (item for item in bench.box.reachable() if item.content.subject == "1")
+    store.remove(
+        bench.box, item, at=bench.now, operation="test", status=200, place=TenantPlace.GONE
+    )
+    assert [message.extraction.subject for message in found] == ["0"]
+
+
+# ---- retract and locate ------------------------------------------------------------------
+
+ACTIONS = [action for action in Action if action is not Action.NO_ACTION]
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_an_action_puts_this_copy_and_no_other_where_it_says(bench: Bench, action: Action) -> None:
+    if not supported(bench, action):
+        pytest.skip("Gmail has no soft delete: refused, see below")
+    copy, other = bench.deliver("bad"), bench.deliver("good")
+    bench.mailboxes.retract(copy, action)
+    assert bench.outcome(copy)["place"] == bench.mailboxes.destination(action)
+    assert bench.outcome(other)["place"] == Place.INBOX
+    assert [change["message_id"] for change in bench.changes()] == [copy.message_id]
+    location = bench.mailboxes.locate(copy)
+    seen = Place.PURGED if location is None else location.place
+    assert seen is bench.mailboxes.destination(action)
+
+
+def test_soft_delete_goes_where_the_setting_says(bench: Bench) -> None:
+    if not supported(bench, Action.SOFT_DELETE):
+        with pytest.raises(ActionNotSupported, match="soft_delete"):
+            bench.mailboxes.destination(Action.SOFT_DELETE)
+        with pytest.raises(ActionNotSupported, match="soft_delete"):
+            bench.mailboxes.retract(bench.deliver(), Action.SOFT_DELETE)
+        assert bench.changes() == []
+        return
+    for folder, place in (
+        ("deleted_items", Place.TRASH),
+        ("recoverable_items", Place.RECOVERABLE),
+    ):
+        copy = bench.deliver()
+        with closing(bench.with_settings(soft_delete_folder=folder)) as mailboxes:
+            mailboxes.retract(copy, Action.SOFT_DELETE)
+            assert mailboxes.destination(Action.SOFT_DELETE) is place
+            location = mailboxes.locate(copy)
+        assert location is not None
+        assert location.place is place
+        assert bench.outcome(copy)["place"] == place
+
+
+def test_no_action_is_no_action(bench: Bench) -> None:
+    copy = bench.deliver()
+    with pytest.raises(ActionNotSupported):
+        bench.mailboxes.retract(copy, Action.NO_ACTION)
+    assert bench.changes() == []
+
+
+def test_gmail_hard_delete_must_be_allowed_by_the_connection(bench: Bench) -> None:
+    if bench.mailbox.provider is not Provider.GOOGLE_WORKSPACE:
+        pytest.skip("Microsoft 365 needs no other permission for it")
+    copy = bench.deliver()
+    with closing(bench.with_settings(allow_hard_delete=False)) as mailboxes:
+        with pytest.raises(ActionNotSupported, match="allow_hard_delete"):
+            mailboxes.retract(copy, Action.HARD_DELETE)
+        mailboxes.retract(copy, Action.TRASH)
+    assert bench.outcome(copy)["place"] == Place.TRASH
+
+
+def test_a_location_tells_read_and_flag_state(bench: Bench) -> None:
+    copy = bench.deliver(read=True)
+    location = bench.mailboxes.locate(copy)
+    assert location is not None
+    assert (location.place, location.is_read, location.is_flagged) == (Place.INBOX, True, False)
+    if bench.mailbox.provider is Provider.MICROSOFT365:
+        assert location.folder_name == "Inbox"
+        assert location.folder_id
+    else:
+        assert location.labels == ("INBOX",)
+
+
+def test_a_copy_that_is_gone(bench: Bench) -> None:
+    copy = bench.deliver()
+    bench.tenant.state.store.remove(
+        bench.box,
+        bench.box.items[copy.message_id],
+        at=bench.now,
+        operation="test",
+        status=200,
+        place=TenantPlace.GONE,
+    )
+    assert bench.mailboxes.locate(copy) is None
+    with pytest.raises(MessageNotFound):
+        bench.mailboxes.retract(copy, Action.TRASH)
+
+
+# ---- restore -----------------------------------------------------------------------------
+
+
+def in_a_place_of_the_users_own(bench: Bench) -> Copy:
+    """Read and flagged, in a folder or under a label that the user made."""
+    store = bench.tenant.state.store
+    if bench.mailbox.provider is Provider.MICROSOFT365:
+        folder = store.add_folder(bench.box, "Projects")
+        copy = bench.deliver(folder=folder.folder_id, read=True)
+        bench.box.items[copy.message_id].flagged = True
+    else:
+        label = store.add_label(bench.box, "Projects")
+        copy = bench.deliver(labels=["INBOX", "STARRED", "CATEGORY_UPDATES", label.label_id])
+    return copy
+
+
+@pytest.mark.parametrize("action", [Action.JUNK, Action.TRASH, Action.SOFT_DELETE])
+@pytest.mark.parametrize("own_place", [False, True])
+def test_restore_brings_everything_back(bench: Bench, action: Action, own_place: bool) -> None:
+    if not supported(bench, action):
+        pytest.skip("Gmail has no soft delete")
+    copy = in_a_place_of_the_users_own(bench) if own_place else bench.deliver()
+    before, recorded = bench.outcome(copy), bench.mailboxes.locate(copy)
+    assert recorded is not None
+    bench.mailboxes.retract(copy, action)
+    assert bench.outcome(copy) != before
+    bench.mailboxes.restore(copy, recorded)
+    assert bench.outcome(copy) == before
+    assert bench.mailboxes.locate(copy) == recorded
+
+
+def test_restore_undoes_what_happened_to_the_marks_meanwhile(bench: Bench) -> None:
+    copy = bench.deliver()
+    before, recorded = bench.outcome(copy), bench.mailboxes.locate(copy)
+    assert recorded is not None
+    bench.mailboxes.retract(copy, Action.TRASH)
+    item = bench.box.items[copy.message_id]
+    if bench.mailbox.provider is Provider.MICROSOFT365:
+        item.read = item.flagged = True
+    else:
+        item.labels = (item.labels | {"STARRED"}) - {"UNREAD"}
+    bench.mailboxes.restore(copy, recorded)
+    assert bench.outcome(copy) == before
+
+
+def test_restore_twice_changes_nothing_more(bench: Bench) -> None:
+    copy = bench.deliver()
+    recorded = bench.mailboxes.locate(copy)
+    assert recorded is not None
+    bench.mailboxes.retract(copy, Action.JUNK)
+    bench.mailboxes.restore(copy, recorded)
+    done = bench.changes()
+    bench.mailboxes.restore(copy, recorded)
+    assert bench.changes() == done
+
+
+def test_restore_when_the_users_own_place_is_gone(bench: Bench) -> None:
+    copy = in_a_place_of_the_users_own(bench)
+    recorded = bench.mailboxes.locate(copy)
+    assert recorded is not None
+    bench.mailboxes.retract(copy, Action.TRASH)
+    for folder in [f for f in bench.box.folders.values() if f.display_name == "Projects"]:
+        del bench.box.folders[folder.folder_id]
+    for label in [label for label in bench.box.labels.values() if label.name == "Projects"]:
+        del bench.box.labels[label.label_id]
+    bench.mailboxes.restore(copy, recorded)
+    assert bench.outcome(copy)["place"] == Place.INBOX
+
+
+def test_what_was_purged_cannot_be_restored(bench: Bench) -> None:
+    copy = bench.deliver()
+    recorded = bench.mailboxes.locate(copy)
+    assert recorded is not None
+    bench.mailboxes.retract(copy, Action.HARD_DELETE)
+    with pytest.raises(ActionNotSupported, match="out of reach"):
+        bench.mailboxes.restore(copy, recorded)
+    with pytest.raises(ActionNotSupported):
+        bench.mailboxes.restore(bench.deliver(), Location(Place.PURGED))
+
+
+# ---- what goes wrong ---------------------------------------------------------------------
+
+
+def is_about_tokens(request: Request) -> bool:
+    return request.url.path.endswith(("/token", "/openid-configuration"))
+
+
+def wrong_secret(bench: Bench, tmp_path: Path) -> dict[str, object]:
+    if bench.mailbox.provider is Provider.MICROSOFT365:
+        return {"client_secret": SecretStr("wrong~secret")}
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    stolen = json.loads(Path(bench.tenant.info["service_account_file"]).read_text())
+    file = tmp_path / "wrong~secret.json"
+    file.write_text(json.dumps(stolen | {"private_key": key.decode()}))
+    return {"service_account_file": file}
+
+
+def test_a_wrong_secret_is_told_without_telling_it(bench: Bench, tmp_path: Path) -> None:
+    copy = bench.deliver()
+    with closing(bench.with_settings(**wrong_secret(bench, tmp_path))) as mailboxes:
+        for call in (
+            lambda: list(mailboxes.list_mailboxes()),
+            lambda: mailboxes.locate(copy),
+            lambda: mailboxes.retract(copy, Action.TRASH),
+        ):
+            with pytest.raises(AuthenticationFailed) as caught:
+                call()
+            assert "wrong~secret" not in str(caught.value)
+            assert "PRIVATE KEY" not in str(caught.value)
+    assert bench.changes() == []
+
+
+@LEAVES_SOCKETS
+def test_an_unreachable_tenant_is_told(bench: Bench) -> None:
+    copy = bench.deliver()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    address = f"https://127.0.0.1:{port}"
+    roots = {"graph_url": address, "gmail_url": address, "directory_url": address}
+    changes = {name: url for name, url in roots.items() if hasattr(bench.settings, name)}
+    if bench.mailbox.provider is Provider.MICROSOFT365:
+        # The identity platform answers, and knows the service by its right address only.
+        changes["scope"] = f"{bench.tenant.info['graph_url']}/.default"
+    with closing(bench.with_settings(**changes)) as mailboxes:
+        with pytest.raises(TenantUnreachable):
+            list(mailboxes.list_mailboxes())
+        with pytest.raises(TenantUnreachable):
+            mailboxes.retract(copy, Action.TRASH)
+    gc.collect()
+
+
+def test_a_certificate_nobody_vouches_for_is_refused(bench: Bench) -> None:
+    with (
+        closing(bench.with_settings(ca_file=None)) as mailboxes,
+        pytest.raises(TenantUnreachable, match="ca_file"),
+    ):
+        list(mailboxes.list_mailboxes())
+
+
+def test_a_change_answered_with_504_is_not_repeated(bench: Bench) -> None:
+    copy = bench.deliver()
+
+    async def done_but_504(request: Request, proceed: Next) -> Response:
+        response = await proceed(request)
+        changing = request.method != "GET" and not is_about_tokens(request)
+        return Response(status_code=504) if changing else response
+
+    bench.door.fault = done_but_504
+    with pytest.raises(OutcomeUnknown):
+        bench.mailboxes.retract(copy, Action.TRASH)
+    bench.door.fault = None
+    assert len(bench.changes()) == 1
+    location = bench.mailboxes.locate(copy)
+    assert location is not None
+    assert location.place is Place.TRASH
+
+
+def test_a_change_whose_answer_does_not_come_is_not_repeated(bench: Bench) -> None:
+    copy = bench.deliver()
+
+    async def done_but_late(request: Request, proceed: Next) -> Response:
+        response = await proceed(request)
+        if request.method != "GET" and not is_about_tokens(request):
+            await asyncio.sleep(2)
+        return response
+
+    with closing(bench.with_settings(timeout_seconds=0.7)) as mailboxes:
+        mailboxes.locate(copy)
+        bench.door.fault = done_but_late
+        with pytest.raises(OutcomeUnknown):
+            mailboxes.retract(copy, Action.TRASH)
+        bench.door.fault = None
+        assert mailboxes.locate(copy) is not None
+    assert len(bench.changes()) == 1
+
+
+def test_short_throttling_is_waited_for(bench: Bench) -> None:
+    copy = bench.deliver()
+    refusals = iter([429, 503])
+
+    async def busy_at_first(request: Request, proceed: Next) -> Response:
+        if is_about_tokens(request):
+            return await proceed(request)
+        status = next(refusals, None)
+        if status is None:
+            return await proceed(request)
+        return Response(status_code=status, headers={"Retry-After": "0.05"})
+
+    bench.door.fault = busy_at_first
+    bench.mailboxes.retract(copy, Action.JUNK)
+    assert len(bench.changes()) == 1
+    assert bench.outcome(copy)["place"] == Place.JUNK
+
+
+def test_long_throttling_is_told_on(bench: Bench) -> None:
+    copy = bench.deliver()
+
+    async def busy(request: Request, proceed: Next) -> Response:
+        if is_about_tokens(request):
+            return await proceed(request)
+        return Response(status_code=429, headers={"Retry-After": "120"})
+
+    bench.door.fault = busy
+    with pytest.raises(Throttled) as caught:
+        bench.mailboxes.retract(copy, Action.JUNK)
+    assert caught.value.retry_after == 120
+    assert bench.changes() == []
+
+
+def test_the_providers_own_mailbox_object_is_the_lakes(bench: Bench) -> None:
+    """The ids in what is collected are those that list_mailboxes gives."""
+    bench.deliver(at=bench.now - SECOND)
+    (listed,) = (m for m in bench.mailboxes.list_mailboxes() if m == bench.mailbox)
+    (message,) = bench.mailboxes.collect(listed, Window(bench.now - 60 * SECOND, bench.now), ())
+    assert isinstance(listed, Mailbox)
+    assert message.copy.mailbox_id == listed.mailbox_id
+    assert message.copy.connection == "work"
