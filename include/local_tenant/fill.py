@@ -5,27 +5,54 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from local_tenant.authoring import World
 from local_tenant.delivery import Delivery, Placement
+from local_tenant.generate import generate, write_scenario
 from local_tenant.mail_source import load_mail
 from local_tenant.people import Person, people
 from local_tenant.state import TenantState
 from local_tenant.store import Provider
 
 
-def add_people(state: TenantState, mailboxes: int) -> dict[Provider, list[Person]]:
+def fill(
+    state: TenantState,
+    mailboxes: int,
+    *,
+    messages: int = 0,
+    mail: Path | None = None,
+    scenario: Path | None = None,
+) -> World:
+    """Add people and deliver mail: that at ``mail``, or else so many synthetic messages.
+
+    The feeds that become known of synthetic mail, and the truth about it, are written to
+    ``scenario``. The world returned is what later messages are written in. Raises OSError and
+    ValueError for mail that cannot be read.
+    """
+    persons = add_people(state, mailboxes)
+    seed, now = state.settings.seed, state.clock()
+    if mail is not None:
+        addresses = [person.address for person in persons]
+        deliver_all(state, load_mail(mail, addresses, now, seed=seed))
+    if mail is not None or messages == 0:
+        return World.imagine(persons, seed=seed, waves=1)
+    synthetic = generate(persons, now=now, messages=messages, seed=seed)
+    deliver_all(state, synthetic.deliveries)
+    if scenario is not None:
+        write_scenario(synthetic, scenario)
+    return synthetic.world
+
+
+def add_people(state: TenantState, mailboxes: int) -> list[Person]:
     """Half of the mailboxes, and the odd one, at Microsoft; the others at Google."""
     settings = state.settings
-    wanted = {
-        Provider.MICROSOFT365: (settings.microsoft_domain, mailboxes - mailboxes // 2),
-        Provider.GOOGLE_WORKSPACE: (settings.google_domain, mailboxes // 2),
-    }
-    added = {
-        provider: people(domain, count, seed=settings.seed)
-        for provider, (domain, count) in wanted.items()
-    }
-    for provider, persons in added.items():
-        for person in persons:
+    added = []
+    for provider, domain, count in (
+        (Provider.MICROSOFT365, settings.microsoft_domain, mailboxes - mailboxes // 2),
+        (Provider.GOOGLE_WORKSPACE, settings.google_domain, mailboxes // 2),
+    ):
+        for person in people(domain, count, seed=settings.seed):
             state.store.add_mailbox(provider, person.address, person.display_name)
+            added.append(person)
     return added
 
 
@@ -43,9 +70,3 @@ def deliver_all(state: TenantState, deliveries: Iterable[Delivery]) -> None:
             labels=labels,
             read=delivery.is_read,
         )
-
-
-def deliver_own_mail(state: TenantState, persons: dict[Provider, list[Person]], path: Path) -> None:
-    """A person's own mail, spread over all mailboxes. Raises what `load_mail` raises."""
-    addresses = [person.address for group in persons.values() for person in group]
-    deliver_all(state, load_mail(path, addresses, state.clock(), seed=state.settings.seed))
