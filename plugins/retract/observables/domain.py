@@ -76,3 +76,9 @@ def widened_hosts(host: str, most: int) -> tuple[str, ...]:
         ".".join([*labels[len(labels) - extra :], registrable]) if extra else registrable
         for extra in range(min(most, len(labels)))
     )
+
+
+@lru_cache(maxsize=65_536)
+def has_known_suffix(domain: str) -> bool:
+    """Whether a canonical domain ends in a public suffix the list names."""
+    return _suffixes().extract_str(domain).suffix != ""
