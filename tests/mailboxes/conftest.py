@@ -62,6 +62,8 @@ def scripted(
 ) -> Iterator[Callable[[Provider], Scripted]]:
     """Make a provider that talks to a script, and never really waits."""
     made: list[MailboxProvider] = []
+    # google-auth waits by itself between tries for a token.
+    monkeypatch.setattr("google.auth._exponential_backoff.time.sleep", lambda seconds: None)
 
     def make(provider: Provider, **settings: Any) -> Scripted:
         script = Script()

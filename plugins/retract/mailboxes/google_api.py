@@ -151,10 +151,11 @@ class GoogleApi:
             OSError,
         ) as error:
             raise self._broken(error, task, changing) from error
-        except ValueError as error:
-            raise MailboxError(f"Google answered the call to {task} with no JSON") from error
-        # A deletion is answered with nothing.
-        return answer if isinstance(answer, dict) else {}
+        if isinstance(answer, dict):
+            return answer
+        if changing:  # a deletion is answered with nothing
+            return {}
+        raise MailboxError(f"Google answered the call to {task} with something else than JSON")
 
     def _broken(self, error: Exception, task: str, changing: bool) -> MailboxError:
         """No answer came. Whether the request arrived is known only when nobody listened."""

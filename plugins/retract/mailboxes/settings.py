@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import ssl
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
@@ -42,6 +44,14 @@ def _as_json(value: object) -> object:
     return json.dumps(value) if isinstance(value, Mapping) else value
 
 
+def _certificates(value: Path) -> Path:
+    try:
+        ssl.create_default_context(cafile=value)
+    except OSError:
+        raise ValueError("must be a readable file of certificates in PEM form") from None
+    return value
+
+
 HttpsUrl = Annotated[str, AfterValidator(_https_url)]
 """An https address without a slash at its end."""
 HttpsRoot = Annotated[str, AfterValidator(_https_root)]
@@ -53,7 +63,7 @@ class ConnectionSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
-    ca_file: FilePath | None = None
+    ca_file: Annotated[FilePath, AfterValidator(_certificates)] | None = None
     """PEM bundle of the certificate authorities to trust, in place of the usual ones."""
     timeout_seconds: float = Field(default=60, gt=0)
     """How long one request may take to answer."""
