@@ -26,14 +26,17 @@ def text_of(file: Path) -> str:
 
 
 def test_no_file_names_this_machine_or_a_package_index() -> None:
-    here = re.escape(str(REPOSITORY.parent))
+    # A clone right in a folder that every machine has says nothing about this one.
+    beside = REPOSITORY.parent
+    here = REPOSITORY if str(beside) in {"/", "/tmp", "/opt", "/home", "/srv"} else beside
     forbidden = re.compile(
-        rf"(?<![\w.]){here}/|--(?:extra-)?index-url|--find-links|https?://[\w.-]*/simple\b"
+        rf"(?<![\w.]){re.escape(str(here))}/|--(?:extra-)?index-url|--find-links"
+        r"|https?://[\w.-]*/simple\b"
     )
     found = [
         f"{file.relative_to(REPOSITORY)}: {match[0]}"
         for file in tracked_files()
-        if file != Path(__file__) and REPOSITORY.parent != Path("/")
+        if file != Path(__file__)
         for match in forbidden.finditer(text_of(file))
     ]
     assert found == []
