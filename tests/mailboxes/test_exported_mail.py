@@ -102,7 +102,7 @@ def test_links_pipes_and_loops_neither_hang_nor_crash(tmp_path: Path) -> None:
 
 
 def test_very_deep_folders_are_walked(tmp_path: Path) -> None:
-    folders = list(accumulate(["d"] * 1500, Path.joinpath, initial=tmp_path))
+    folders = list(accumulate(["d"] * 1100, Path.joinpath, initial=tmp_path))
     for folder in folders[1:]:
         folder.mkdir()
     message = folders[-1] / "deep.eml"
@@ -146,3 +146,10 @@ def test_a_locked_file_is_named(tmp_path: Path) -> None:
     assert read(tmp_path) == [
         ExportedMessage("locked.eml", None, b"", "file not read: Permission denied")
     ]
+
+
+def test_every_real_message_is_read(shared_data: Path) -> None:
+    files = [path for path in (shared_data / "mail").rglob("*") if path.is_file()]
+    messages = read(shared_data / "mail")
+    assert len(messages) == len(files) > 0
+    assert [m.source for m in messages if m.problem or not m.raw] == []

@@ -231,7 +231,8 @@ class GoogleWorkspace:
         task = f"list the messages of {mailbox.address}"
         request = self._messages.list(
             userId="me",
-            q=f"after:{start} before:{end}",
+            # What the owner wrote was not delivered: a reply to a phish quotes its links.
+            q=f"after:{start} before:{end} -in:sent -in:draft",
             includeSpamTrash=True,
             maxResults=self._settings.page_size,
         )

@@ -146,7 +146,9 @@ class Microsoft365:
         wanted = {
             message.id: message
             for message in listed
-            if message.id not in known and not message.is_draft and message.received_at in window
+            if message.id not in known
+            and message.received_at in window
+            and self._was_delivered(mailbox, message)
         }
         yield from read_each(
             wanted.values(),
@@ -224,6 +226,12 @@ class Microsoft365:
         return Mailbox(
             self.provider, self.connection, user.id, user.mail or user.user_principal_name
         )
+
+    def _was_delivered(self, mailbox: Mailbox, message: _Listed) -> bool:
+        """Drafts were not, nor what the owner sent: a reply to a phish quotes its links."""
+        if message.is_draft:
+            return False
+        return self._location(mailbox.mailbox_id, message).place is not Place.SENT
 
     def _read(self, mailbox: Mailbox, message: _Listed) -> Extraction:
         path = f"/users/{_segment(mailbox.mailbox_id)}/messages/{_segment(message.id)}/$value"

@@ -38,6 +38,7 @@ class MailboxProvider(Protocol):
     ) -> Iterator[CollectedMessage]:
         """The copies delivered to the mailbox in the window, in all folders, newest first.
 
+        Drafts, and what the mailbox's owner sent, were not delivered and are left out.
         ``known`` holds the message ids already in the lake: they are not read again.
         A message whose content cannot be parsed is yielded with ``problems`` set.
         """
