@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import ip_address, ip_network
 
 from pydantic import BaseModel, ConfigDict
 
 from retract.model import Disposition
-from retract.observables.headers import Headers, all_raw, decoded
+from retract.observables.headers import Headers, decoded
 from retract.observables.host import canonical_ip
 
 
@@ -113,9 +114,7 @@ def read_delivery(headers: Headers, trusted: TrustedHeaders, labels: Collection[
 
 def _forefront_report(headers: Headers) -> dict[str, str]:
     report: dict[str, str] = {}
-    for field in decoded(next(iter(all_raw(headers, "X-Forefront-Antispam-Report")), "")).split(
-        ";"
-    ):
+    for field in headers.text("X-Forefront-Antispam-Report").split(";"):
         name, _, value = field.partition(":")
         report.setdefault(name.strip().upper(), value.strip()[:100])
     return report
@@ -137,7 +136,7 @@ def _authentication_results(
 ) -> tuple[list[tuple[str, str]], bool]:
     """(method, result) pairs of the topmost trusted header, and whether Exchange wrote it."""
     trusted_ids = {one.lower() for one in trusted.authserv_ids}
-    for header in all_raw(headers, "Authentication-Results"):
+    for header in headers.all("Authentication-Results"):
         value = _without_comments(decoded(header))
         first, _, rest = value.partition(";")
         if _NO_AUTHSERV_ID.match(first):
@@ -163,7 +162,7 @@ def _results(value: str) -> list[tuple[str, str]]:
 
 def _received_from(headers: Headers) -> str:
     """The outside host in the topmost Received headers, which the receiving side wrote."""
-    for header in all_raw(headers, "Received")[:_MOST_RECEIVED_HEADERS]:
+    for header in headers.all("Received")[:_MOST_RECEIVED_HEADERS]:
         value = header[:1_000]
         if not value.lstrip().lower().startswith("from"):
             continue
@@ -175,6 +174,7 @@ def _received_from(headers: Headers) -> str:
     return ""
 
 
+@lru_cache(maxsize=16_384)
 def _external(text: str) -> str:
     """The canonical address; empty when it is none, or belongs to a private network."""
     address = canonical_ip(text)

@@ -9,11 +9,13 @@ from email.header import decode_header
 from email.message import Message
 from email.parser import HeaderParser
 from email.policy import Compat32
+from typing import final
 
 from retract.observables.text import decode
 
 MAX_HEADER_BLOCK = 256 * 1024
 """Bytes. Exchange and ARC headers with hundreds of recipients stay well below."""
+_ENCODINGS = frozenset({"base64", "quoted-printable", "x-uuencode", "uuencode", "uue", "x-uue"})
 _MAX_VALUE = 16 * 1024
 _MAX_ENCODED = 4 * 1024
 """Characters of a value in which encoded words are decoded."""
@@ -21,8 +23,6 @@ _SPACES_AND_CONTROLS = re.compile(r"[\s\x00-\x1f\x7f-\x9f]+")
 _LONE_SURROGATES = re.compile(r"[\ud800-\udfff]")
 _PARSING_ERRORS = (ValueError, TypeError, LookupError, AttributeError, HeaderParseError)
 """What the standard library raises on headers made to break it."""
-
-Headers = Message
 
 
 class _Bounded(Compat32):
@@ -39,63 +39,90 @@ class _Bounded(Compat32):
 _POLICY = _Bounded()
 
 
-def parse_headers(block: bytes) -> Headers:
-    """The headers in a block without a body. What is no header becomes the payload."""
-    return HeaderParser(policy=_POLICY).parsestr(block.decode("ascii", "surrogateescape"))
+@final
+class Headers:
+    """The headers of a message or part. No method raises, whatever they hold."""
 
+    __slots__ = ("_message", "_values", "content_type", "stray_lines")
 
-def content_type(headers: Headers) -> str:
-    """``type/subtype`` in lower case; the default where it is missing or broken."""
-    try:
-        return headers.get_content_type()
-    except _PARSING_ERRORS:
-        return "text/plain"
+    def __init__(self, block: bytes, default_type: str = "text/plain") -> None:
+        text = block.decode("ascii", "surrogateescape")
+        self._message = HeaderParser(policy=_POLICY).parsestr(text)
+        self._values: dict[str, list[str]] = {}
+        for name, value in self._message.raw_items():
+            self._values.setdefault(name.lower(), []).append(value)
+        self._message.set_default_type(default_type)
+        self.content_type = self._content_type()
+        """``type/subtype`` in lower case; the default where it is missing or broken."""
+        payload = self._message.get_payload()
+        self.stray_lines = payload if isinstance(payload, str) and payload.strip() else ""
+        """What followed a line among the headers that is none: it belongs to the body."""
 
+    def __bool__(self) -> bool:
+        return bool(self._values)
 
-def charset(headers: Headers) -> str | None:
-    """The declared character set, whatever it is worth."""
-    try:
-        found = headers.get_param("charset")
-    except _PARSING_ERRORS:
-        return None
-    return found[2] if isinstance(found, tuple) else found
+    def all(self, name: str) -> Sequence[str]:
+        """Every header of that name as it came, topmost first."""
+        return self._values.get(name.lower(), ())
 
+    def first(self, name: str) -> str:
+        """The topmost header of that name as it came; empty when there is none."""
+        return next(iter(self.all(name)), "")
 
-def boundary(headers: Headers) -> bytes | None:
-    """The boundary of a multipart."""
-    try:
-        found = headers.get_boundary()
-    except _PARSING_ERRORS:
-        return None
-    return found.encode("ascii", "surrogateescape") if found and found.isascii() else None
+    def text(self, name: str) -> str:
+        """The topmost header of that name, decoded."""
+        return decoded(self.first(name))
 
+    @property
+    def charset(self) -> str | None:
+        """The declared character set, whatever it is worth."""
+        try:
+            found = self._message.get_param("charset")
+        except _PARSING_ERRORS:
+            return None
+        return found[2] if isinstance(found, tuple) else found
 
-def file_name(headers: Headers) -> str:
-    """The file name of a part, decoded; empty when it has none."""
-    try:
-        return decoded(headers.get_filename() or "")
-    except _PARSING_ERRORS:
-        return ""
+    @property
+    def boundary(self) -> bytes | None:
+        """The boundary of a multipart."""
+        try:
+            found = self._message.get_boundary()
+            return found.encode("ascii", "surrogateescape") if found else None
+        except _PARSING_ERRORS:
+            return None
 
+    @property
+    def file_name(self) -> str:
+        """The file name of a part, decoded; empty when it has none."""
+        try:
+            return decoded(self._message.get_filename() or "")
+        except _PARSING_ERRORS:
+            return ""
 
-def is_declared_attachment(headers: Headers) -> bool:
-    """Whether Content-Disposition says attachment."""
-    return raw(headers, "Content-Disposition").lstrip().lower().startswith("attachment")
+    @property
+    def is_attachment(self) -> bool:
+        """Whether Content-Disposition says so."""
+        return self.first("Content-Disposition").lstrip().lower().startswith("attachment")
 
+    def decode_body(self, body: bytes) -> bytes:
+        """The body without its transfer encoding; as it is where that is broken."""
+        encoding = self.first("Content-Transfer-Encoding").strip().lower()
+        if encoding not in _ENCODINGS:
+            return body
+        part: Message = Message(policy=_POLICY)
+        part["Content-Transfer-Encoding"] = encoding
+        part.set_payload(body.decode("ascii", "surrogateescape"))
+        try:
+            content = part.get_payload(decode=True)
+        except _PARSING_ERRORS:  # binascii.Error is a ValueError
+            return body
+        return content if isinstance(content, bytes) else body
 
-def raw(headers: Headers, name: str) -> str:
-    """The first header of that name as it came; empty when there is none."""
-    return headers.get(name) or ""
-
-
-def all_raw(headers: Headers, name: str) -> Sequence[str]:
-    """Every header of that name, topmost first."""
-    return headers.get_all(name) or ()
-
-
-def text_of(headers: Headers, name: str) -> str:
-    """The first header of that name, decoded."""
-    return decoded(raw(headers, name))
+    def _content_type(self) -> str:
+        try:
+            return self._message.get_content_type()
+        except _PARSING_ERRORS:
+            return self._message.get_default_type()
 
 
 def decoded(value: str) -> str:

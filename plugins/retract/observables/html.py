@@ -105,7 +105,7 @@ def _count_pieces(markup: str) -> int:
     tags = markup.count("<")
     if tags > MAX_PIECES_FOR_THE_PARSER:
         return tags
-    return max(tags, sum(1 for _ in _GAPS.finditer(markup)))
+    return max(tags, len(_GAPS.findall(markup)))
 
 
 def _read_tree(markup: str, pieces: int) -> HtmlContent:

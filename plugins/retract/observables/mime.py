@@ -13,15 +13,7 @@ from retract.model import Extraction, Observable, ObservableType
 from retract.observables.address import canonical_name, domain_of, parse_addresses
 from retract.observables.delivery import NOTHING_SAID, Delivery, TrustedHeaders, read_delivery
 from retract.observables.domain import canonical_domain
-from retract.observables.headers import (
-    Headers,
-    all_raw,
-    charset,
-    decoded,
-    file_name,
-    is_declared_attachment,
-    text_of,
-)
+from retract.observables.headers import Headers, decoded
 from retract.observables.host import canonical_ip, is_ip_address
 from retract.observables.html import MAX_PIECES_FOR_THE_PARSER, looks_like_html, read_html
 from retract.observables.rewriters import is_opaque
@@ -106,7 +98,7 @@ class _Reader:
         headers, body, was_cut = split_headers(raw_message[:MAX_BYTES].lstrip(b"\r\n"))
         if was_cut:
             self.problem("the headers are too long: the rest counts as body")
-        if not headers.keys():
+        if not headers:
             self.problem("no headers")
         delivery = read_delivery(headers, trusted, labels)
         self._add(ObservableType.IP_ADDRESS, delivery.sending_ip, "sending_ip")
@@ -125,8 +117,8 @@ class _Reader:
         """What was found so far."""
         name, address = self._sender or ("", "")
         return Extraction(
-            internet_message_id=text_of(headers, "Message-ID")[:MAX_SUBJECT] if headers else "",
-            subject=text_of(headers, "Subject")[:MAX_SUBJECT] if headers else "",
+            internet_message_id=headers.text("Message-ID")[:MAX_SUBJECT] if headers else "",
+            subject=headers.text("Subject")[:MAX_SUBJECT] if headers else "",
             sender_address=address,
             sender_name=name,
             observables=tuple(
@@ -148,7 +140,7 @@ class _Reader:
 
     def _read_addresses(self, headers: Headers, prefix: str) -> None:
         for header, found_in in _ADDRESS_HEADERS:
-            for value in all_raw(headers, header)[:_MOST_ADDRESS_HEADERS]:
+            for value in headers.all(header)[:_MOST_ADDRESS_HEADERS]:
                 pairs = parse_addresses(value) or parse_addresses(decoded(value))
                 for written_name, address in pairs:
                     name = decoded(written_name)[:MAX_NAME]
@@ -165,9 +157,9 @@ class _Reader:
         if part.is_message:
             self._read_addresses(part.headers, prefix)
             return
-        name = file_name(part.headers)[:MAX_NAME]
+        name = part.headers.file_name[:MAX_NAME]
         is_text = part.type.startswith("text/") or part.type in _TEXT_TYPES
-        is_attachment = bool(name) or not is_text or is_declared_attachment(part.headers)
+        is_attachment = bool(name) or not is_text or part.headers.is_attachment
         if is_attachment:
             self._read_attachment(part.content, name, prefix + "attachment")
         lower = name.lower()
@@ -199,7 +191,7 @@ class _Reader:
             self.problem(f"more than {MAX_TEXT} bytes of text: the rest was not read")
         content = part.content[:room]
         self._text_bytes += len(content)
-        text = decode(content, charset(part.headers))
+        text = decode(content, part.headers.charset)
         where = prefix + ("attachment" if is_attachment else "html" if is_html else "text")
         if is_html or looks_like_html(text):
             html = read_html(text, MAX_PARSER_PIECES - self._parser_pieces)

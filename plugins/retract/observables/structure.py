@@ -12,22 +12,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 
-from retract.observables.headers import (
-    MAX_HEADER_BLOCK,
-    Headers,
-    boundary,
-    content_type,
-    file_name,
-    parse_headers,
-    raw,
-)
+from retract.observables.headers import MAX_HEADER_BLOCK, Headers
 
 MAX_PARTS = 1_000
 MAX_DEPTH = 32
 
 _HEADERS_END = re.compile(rb"\n\r?\n|\r\r")
 _CONTAINERS = frozenset({"message/rfc822", "message/global", "message/news"})
-_ENCODED = frozenset({"base64", "quoted-printable", "x-uuencode", "uuencode", "uue", "x-uue"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,22 +44,21 @@ class _Pending:
     is_message: bool
 
 
-def split_headers(block: bytes) -> tuple[Headers, bytes, bool]:
+def split_headers(block: bytes, default_type: str = "text/plain") -> tuple[Headers, bytes, bool]:
     """Headers, body, and whether the header block was too long and was cut."""
     if block.startswith((b"From ", b">From ")):  # an mbox separator, no header
         block = block.partition(b"\n")[2]
     if block.startswith((b"\n", b"\r\n")):
-        return parse_headers(b""), block.lstrip(b"\r\n"), False
+        return Headers(b"", default_type), block.lstrip(b"\r\n"), False
     end = _HEADERS_END.search(block, 0, MAX_HEADER_BLOCK)
     if end is not None:
         head, body, was_cut = block[: end.start()], block[end.end() :], False
     else:
         head, body = block[:MAX_HEADER_BLOCK], block[MAX_HEADER_BLOCK:]
         was_cut = bool(body)
-    headers = parse_headers(head)
-    stray = headers.get_payload()
-    if isinstance(stray, str) and stray.strip():  # lines among the headers that are none
-        body = stray.encode("utf-8", "surrogateescape") + b"\n" + body
+    headers = Headers(head, default_type)
+    if headers.stray_lines:
+        body = headers.stray_lines.encode("ascii", "surrogateescape") + b"\n" + body
     return headers, body, was_cut
 
 
@@ -83,7 +73,7 @@ def walk(headers: Headers, body: bytes, problems: list[str]) -> Iterator[Part]:
             return
         seen += 1
         step = pending.pop()
-        part_headers, part_body, was_cut = split_headers(step.block)
+        part_headers, part_body, was_cut = split_headers(step.block, step.default_type)
         if was_cut:
             problems.append("a part's headers are too long: the rest counts as its body")
         yield from _open(part_headers, part_body, step, pending, problems)
@@ -93,13 +83,12 @@ def _open(
     headers: Headers, body: bytes, step: _Pending, pending: list[_Pending], problems: list[str]
 ) -> Iterator[Part]:
     """Yield a leaf, or put the children of a container on the stack."""
-    headers.set_default_type(step.default_type)
-    kind = content_type(headers)
+    kind = headers.content_type
     if step.is_message:
         yield Part(headers, "", b"", step.is_attached, is_message=True)
     is_multipart = kind.startswith("multipart/")
-    is_container = kind in _CONTAINERS or (
-        not is_multipart and file_name(headers).lower().endswith(".eml")
+    is_container = not is_multipart and (
+        kind in _CONTAINERS or headers.file_name.lower().endswith(".eml")
     )
     if (is_multipart or is_container) and step.depth >= MAX_DEPTH:
         problems.append(f"nested deeper than {MAX_DEPTH}: the inside was read as text")
@@ -115,7 +104,7 @@ def _open(
             return
         problems.append("a multipart without parts was read as text")
         kind = "text/plain"
-    content = _decoded(headers, body)
+    content = headers.decode_body(body)
     yield Part(headers, kind, content, step.is_attached)
     if is_container and content:
         pending.append(_Pending(content, "text/plain", step.depth + 1, True, True))
@@ -127,7 +116,7 @@ def _children(headers: Headers, body: bytes) -> list[bytes]:
     A closing boundary ends nothing while the same boundary opens more parts behind it:
     some readers go on there.
     """
-    mark = boundary(headers)
+    mark = headers.boundary
     if mark is None:
         return []
     separator = re.compile(
@@ -142,18 +131,3 @@ def _children(headers: Headers, body: bytes) -> list[bytes]:
     if start is not None:
         blocks.append(body[start:])
     return [block for block in blocks if block.strip()]
-
-
-def _decoded(headers: Headers, body: bytes) -> bytes:
-    """The body without its transfer encoding; as it is where that is broken."""
-    encoding = raw(headers, "Content-Transfer-Encoding").strip().lower()
-    if encoding not in _ENCODED:
-        return body
-    headers.set_payload(body.decode("ascii", "surrogateescape"))
-    try:
-        content = headers.get_payload(decode=True)
-    except (ValueError, TypeError, LookupError):  # binascii.Error is a ValueError
-        return body
-    finally:
-        headers.set_payload("")  # the part keeps its headers, not a second body
-    return content if isinstance(content, bytes) else body

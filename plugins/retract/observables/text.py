@@ -10,6 +10,7 @@ import hashlib
 import re
 import unicodedata
 from collections.abc import Iterator
+from itertools import islice
 
 from retract.observables.domain import canonical_domain, has_known_suffix
 
@@ -38,8 +39,7 @@ _FINGERPRINT_CHARACTERS = 200_000
 _FINGERPRINT_WORDS = 5_000
 _FEWEST_WORDS = 5
 """Below this, messages that have nothing in common would look alike."""
-_WORD = re.compile(r"[^\W_]+")
-_DIGIT = re.compile(r"\d")
+_WORD = re.compile(r"(?<![\w@/.:=&?%-])[^\W\d_]++(?![\w@/=%-]|[.:][\w/])")
 
 
 def decode(data: bytes, charset: str | None) -> str:
@@ -101,21 +101,15 @@ def fingerprint(text: str) -> str:
     """SHA-256 of the message's words: equal for the copies of one campaign.
 
     Source: the visible text of the HTML body, or the plain text where there is no HTML.
-    Method: NFKC and case folding, split at white space; tokens with a digit, "@" or "://"
-    are left out, since they hold names, numbers and links made for one recipient; the first
-    5,000 words, joined by single spaces. Empty for fewer than five words.
+    Method: NFKC and case folding; the first 5,000 words of letters only, joined by single
+    spaces. What is part of a number, an address or a link is left out: it may be made for
+    one recipient. Empty for fewer than five words.
     """
-    words: list[str] = []
     normal = unicodedata.normalize("NFKC", text[:_FINGERPRINT_CHARACTERS]).casefold()
-    for token in normal.split():
-        if "@" in token or "://" in token or _DIGIT.search(token):
-            continue
-        words.extend(_WORD.findall(token))
-        if len(words) >= _FINGERPRINT_WORDS:
-            break
+    words = [match[0] for match in islice(_WORD.finditer(normal), _FINGERPRINT_WORDS)]
     if len(words) < _FEWEST_WORDS:
         return ""
-    joined = " ".join(words[:_FINGERPRINT_WORDS])
+    joined = " ".join(words)
     return hashlib.sha256(joined.encode("utf-8", "replace")).hexdigest()
 
 
