@@ -193,7 +193,7 @@ def test_an_action_puts_this_copy_and_no_other_where_it_says(bench: Bench, actio
     assert seen is bench.mailboxes.destination(action)
 
 
-def test_soft_delete_goes_where_the_setting_says(bench: Bench) -> None:
+def test_soft_delete_goes_where_the_setting_says_and_back(bench: Bench) -> None:
     if not supported(bench, Action.SOFT_DELETE):
         with pytest.raises(ActionNotSupported, match="soft_delete"):
             bench.mailboxes.destination(Action.SOFT_DELETE)
@@ -206,13 +206,17 @@ def test_soft_delete_goes_where_the_setting_says(bench: Bench) -> None:
         ("recoverable_items", Place.RECOVERABLE),
     ):
         copy = bench.deliver()
+        before, recorded = bench.outcome(copy), bench.mailboxes.locate(copy)
+        assert recorded is not None
         with closing(bench.with_settings(soft_delete_folder=folder)) as mailboxes:
             mailboxes.retract(copy, Action.SOFT_DELETE)
             assert mailboxes.destination(Action.SOFT_DELETE) is place
             location = mailboxes.locate(copy)
-        assert location is not None
-        assert location.place is place
-        assert bench.outcome(copy)["place"] == place
+            assert location is not None
+            assert location.place is place
+            assert bench.outcome(copy)["place"] == place
+            mailboxes.restore(copy, recorded)
+        assert bench.outcome(copy) == before
 
 
 def test_no_action_is_no_action(bench: Bench) -> None:
