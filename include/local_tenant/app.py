@@ -23,16 +23,10 @@ def make_app(state: TenantState) -> FastAPI:
     """The tenant as an ASGI application."""
     # Graph's paths must not answer to a slash too many with a redirect, nor show our own docs.
     app = FastAPI(title="Local tenant", openapi_url=None, redirect_slashes=False)
-    for module in (
-        control,
-        google_oauth,
-        google_batch,
-        google_gmail,
-        google_directory,
-        graph,
-        identity,
-    ):
+    for module in (control, google_oauth, google_batch, google_gmail, google_directory, identity):
         app.include_router(module.make_router(state))
+    for part in graph.PARTS:
+        app.include_router(part.make_router(state), prefix=graph.PREFIX)
 
     @app.middleware("http")
     async def through_the_door(request: Request, proceed: Next) -> Response:

@@ -6,7 +6,7 @@ refusals as reported in its issue tracker.
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 
 from local_tenant import (
     graph_attachments,
@@ -21,7 +21,7 @@ from local_tenant.graph_errors import GraphError, bad_request, not_emulated
 from local_tenant.state import TenantState
 
 PREFIX = "/v1.0"
-_PARTS = (
+PARTS = (
     graph_users,
     graph_folders,
     graph_messages,
@@ -29,14 +29,7 @@ _PARTS = (
     graph_attachments,
     graph_batch,
 )
-
-
-def make_router(state: TenantState) -> APIRouter:
-    """Everything under /v1.0."""
-    router = APIRouter(prefix=PREFIX, include_in_schema=False)
-    for module in _PARTS:
-        router.include_router(module.make_router(state))
-    return router
+"""The modules whose routers make up Graph, each below the prefix."""
 
 
 def refusal(state: TenantState, request: Request, status: int) -> GraphError:

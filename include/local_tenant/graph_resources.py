@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from local_tenant.mime import Attachment, parse
 from local_tenant.odata import EntityType
-from local_tenant.store import Folder, Item, Mailbox
+from local_tenant.store import Folder, Hosting, Item, Mailbox
 
 Json = dict[str, Any]
 
@@ -35,7 +35,7 @@ _USER: dict[str, Callable[[Mailbox], Any]] = {
     "displayName": lambda user: user.display_name,
     "givenName": lambda user: user.display_name.partition(" ")[0] or None,
     "jobTitle": _always(None),
-    "mail": lambda user: user.address,
+    "mail": lambda user: None if user.hosting is Hosting.UNLICENSED else user.address,
     "mobilePhone": _always(None),
     "officeLocation": _always(None),
     "preferredLanguage": _always(None),
@@ -62,8 +62,8 @@ def user_json(user: Mailbox, select: tuple[str, ...] | None) -> Json:
 
 def user_value(user: Mailbox, path: str) -> str | bool:
     """A filterable property."""
-    value: str | bool = _USER[path](user)
-    return value
+    value: str | bool | None = _USER[path](user)
+    return "" if value is None else value
 
 
 # ---- messages --------------------------------------------------------------------------
@@ -184,36 +184,38 @@ def message_value(item: Item, path: str) -> datetime | str | bool:
 
 # ---- folders ---------------------------------------------------------------------------
 
-_FOLDER_PROPERTIES = (
-    "id",
-    "displayName",
-    "parentFolderId",
-    "childFolderCount",
-    "unreadItemCount",
-    "totalItemCount",
-    "sizeInBytes",
-    "isHidden",
-)
-FOLDER = EntityType(
-    "microsoft.graph.mailFolder", frozenset(_FOLDER_PROPERTIES), {"displayName": str}
-)
+
+def _inside(mailbox: Mailbox, folder: Folder) -> list[Item]:
+    return [
+        item
+        for item in mailbox.items.values()
+        if item.folder_id == folder.folder_id and item.removed is None
+    ]
+
+
+_FOLDER: dict[str, Callable[[Mailbox, Folder], Any]] = {
+    "id": lambda _, folder: folder.folder_id,
+    "displayName": lambda _, folder: folder.display_name,
+    "parentFolderId": lambda _, folder: folder.parent_id or folder.folder_id,
+    "childFolderCount": lambda mailbox, folder: sum(
+        child.parent_id == folder.folder_id for child in mailbox.folders.values()
+    ),
+    "unreadItemCount": lambda mailbox, folder: sum(
+        not item.is_read for item in _inside(mailbox, folder)
+    ),
+    "totalItemCount": lambda mailbox, folder: len(_inside(mailbox, folder)),
+    "sizeInBytes": lambda mailbox, folder: sum(
+        len(item.content.raw) for item in _inside(mailbox, folder)
+    ),
+    "isHidden": lambda _, folder: folder.hidden,
+}
+FOLDER = EntityType("microsoft.graph.mailFolder", frozenset(_FOLDER), {"displayName": str})
 
 
 def folder_json(mailbox: Mailbox, folder: Folder, select: tuple[str, ...] | None) -> Json:
-    inside = [item for item in mailbox.reachable() if item.folder_id == folder.folder_id]
-    full = {
-        "id": folder.folder_id,
-        "displayName": folder.display_name,
-        "parentFolderId": folder.parent_id or folder.folder_id,
-        "childFolderCount": sum(
-            child.parent_id == folder.folder_id for child in mailbox.folders.values()
-        ),
-        "unreadItemCount": sum(not item.is_read for item in inside),
-        "totalItemCount": len(inside),
-        "sizeInBytes": sum(len(item.content.raw) for item in inside),
-        "isHidden": folder.hidden,
-    }
-    return {name: full[name] for name in dict.fromkeys(("id", *(select or _FOLDER_PROPERTIES)))}
+    """The id is always there."""
+    names = dict.fromkeys(("id", *(select or _FOLDER)))
+    return {name: _FOLDER[name](mailbox, folder) for name in names}
 
 
 # ---- attachments -----------------------------------------------------------------------

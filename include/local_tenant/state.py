@@ -94,7 +94,6 @@ class MicrosoftApplication:
     tenant_id: str
     client_id: str
     client_secret: SecretStr
-    secret_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +161,6 @@ def new_state(settings: TenantSettings | None = None, clock: Clock = system_cloc
             str(uuid.uuid4()),
             str(uuid.uuid4()),
             SecretStr(f"local~{uuid.uuid4().hex}"),
-            str(uuid.uuid4()),
         ),
         service_account=ServiceAccount(
             "retract@local-tenant.iam.gserviceaccount.com",
