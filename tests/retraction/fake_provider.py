@@ -78,6 +78,7 @@ class FakeProvider:
     def __init__(self, clock: Callable[[], datetime]) -> None:
         self.provider = Provider.MICROSOFT365
         self.connection = "tenant"
+        self.destinations = dict(_DESTINATIONS)
         self.locations: dict[str, Location] = {}
         self.faults: defaultdict[str, list[Fault]] = defaultdict(list)
         """Per message id, the faults its next calls meet, in this order."""
@@ -101,9 +102,9 @@ class FakeProvider:
         return self.locations.get(copy.message_id)
 
     def destination(self, action: Action) -> Place:
-        if action not in _DESTINATIONS:
+        if action not in self.destinations:
             raise ActionNotSupported(f"no {action}")
-        return _DESTINATIONS[action]
+        return self.destinations[action]
 
     def retract(self, copy: Copy, action: Action) -> None:
         faults = self.faults[copy.message_id]
@@ -141,7 +142,7 @@ class FakeProvider:
 
     def _move(self, message_id: str, action: Action) -> None:
         self.effects.append((message_id, action))
-        place = _DESTINATIONS[action]
+        place = self.destinations[action]
         if place is Place.PURGED:
             del self.locations[message_id]
         else:

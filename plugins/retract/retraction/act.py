@@ -34,7 +34,7 @@ from retract.errors import (
     Throttled,
 )
 from retract.mailboxes.protocol import MailboxProvider
-from retract.model import Copy, Location, Mode, Place, State
+from retract.model import Action, Copy, Location, Mode, Place, State
 from retract.retraction.ledger import Clock, Ledger, MailboxLease
 from retract.retraction.plan import PlannedRetraction
 from retract.retraction.records import Claim, CopyState, Outcome
@@ -146,32 +146,41 @@ class _Attempt:
         if state and not state.due(retraction.action):
             self._record(retraction, state, State.SKIPPED, None, _why_not_due(state))
             return
+        looked_at = self.clock()
         here = self._look(retraction.to_copy())
-        if state and state.state is State.PLANNED and self._reached(here, state):
-            state = self._adopt(retraction, state, here)
+        if state and state.state is State.PLANNED and self._reached(here, state.action):
+            state = self._adopt(retraction, state, here, looked_at)
             if not state.due(retraction.action):
                 return
-        destination = self.provider.destination(retraction.action)
         if here is None:
             self._record(retraction, state, State.GONE, None, "no longer in the mailbox")
         elif state and state.put_back(here):
             self._record(retraction, state, State.RESTORED, here, "was put back after we moved it")
-        elif here.place.gravity >= destination.gravity:
+        elif self._reached(here, retraction.action):
             self._record(retraction, state, State.ALREADY_THERE, here, "")
         else:
-            self._act(retraction, state, here, destination)
+            self._act(retraction, state, here, looked_at)
 
-    def _reached(self, here: Location | None, state: CopyState) -> bool:
-        return _is_at(here, self.provider.destination(state.action))
+    def _reached(self, here: Location | None, action: Action) -> bool:
+        """Whether the copy is where the action puts it, or graver. Purged ones are not found."""
+        destination = self.provider.destination(action)
+        if here is None:
+            return destination is Place.PURGED
+        return here.place.gravity >= destination.gravity
 
     def _adopt(
-        self, retraction: PlannedRetraction, state: CopyState, here: Location | None
+        self,
+        retraction: PlannedRetraction,
+        state: CopyState,
+        here: Location | None,
+        looked_at: datetime,
     ) -> CopyState:
         """The interrupted attempt's call turns out to have been made: write its outcome."""
         claim = self.ledger.claim(
             retraction.to_copy(),
             state.action,
             seen=state,
+            looked_at=looked_at,
             disposition=retraction.disposition,
             location_before=state.before or Location(Place.INBOX),
             run_id=self.run_id,
@@ -186,7 +195,7 @@ class _Attempt:
         retraction: PlannedRetraction,
         state: CopyState | None,
         here: Location,
-        destination: Place,
+        looked_at: datetime,
     ) -> None:
         """The intent, the one call, and its verified outcome."""
         copy = retraction.to_copy()
@@ -194,6 +203,7 @@ class _Attempt:
             copy,
             retraction.action,
             seen=state,
+            looked_at=looked_at,
             disposition=retraction.disposition,
             location_before=here,
             run_id=self.run_id,
@@ -215,18 +225,12 @@ class _Attempt:
             # Whatever it was, the process's end included: the call may have been made.
             self.ledger.release(claim, reason=_told(error), now=self.clock())
             raise
-        self._conclude(claim, there, destination, trouble)
+        self._conclude(claim, there, trouble)
 
-    def _conclude(
-        self,
-        claim: Claim,
-        there: Location | None,
-        destination: Place,
-        trouble: MailboxError | None,
-    ) -> None:
+    def _conclude(self, claim: Claim, there: Location | None, trouble: MailboxError | None) -> None:
         reason = _told(trouble) if trouble else ""
         vanished = there is None and isinstance(trouble, MessageNotFound)
-        if _is_at(there, destination) and not vanished:
+        if self._reached(there, claim.action) and not vanished:
             self._settle(claim, State.DONE, there, reason)
         elif there is None:
             self._settle(claim, State.GONE, None, reason or f"vanished during {claim.action}")
@@ -312,13 +316,6 @@ def _wait_for_turn(ledger: Ledger, key: str, now: datetime) -> None:
             f"mailbox {key} is not to be asked before {not_before}",
             retry_after=(not_before - now).total_seconds(),
         )
-
-
-def _is_at(here: Location | None, destination: Place) -> bool:
-    """Whether the copy is where an action puts it, or graver. Purged copies are not found."""
-    return (
-        destination is Place.PURGED if here is None else here.place.gravity >= destination.gravity
-    )
 
 
 def _why_not_due(state: CopyState) -> str:

@@ -15,6 +15,7 @@ Times come from the caller, and are aware UTC. Every method may raise LedgerErro
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
@@ -226,6 +227,7 @@ class Ledger:
         action: Action,
         *,
         seen: CopyState | None,
+        looked_at: datetime,
         disposition: Disposition,
         location_before: Location,
         run_id: str,
@@ -236,11 +238,12 @@ class Ledger:
     ) -> Claim:
         """Write the intent to act once on a copy, and take the sole right to do it.
 
-        ``seen`` is the copy's state that the caller looked at the mailbox with. Raises ClaimLost
-        when the copy has changed since, or another worker holds it; LedgerError when the action
-        is not due (restored, gone, or done before).
+        ``seen`` is the copy's state as it was read before looking into the mailbox, at
+        ``looked_at``: a look taken while another worker's claim ran shows nothing, for that one
+        may have called later. Raises ClaimLost then, and when the copy has changed since;
+        LedgerError when the action is not due (restored, gone, or done before).
         """
-        _require_free(copy, seen, now)
+        _require_free(copy, seen, looked_at)
         if seen and purpose is Purpose.RETRACT and not seen.due(action):
             raise LedgerError(f"copy {copy.copy_id} is {seen.state}: {action} is not due")
         changes: dict[str, Any] = {}
@@ -505,10 +508,11 @@ def _told(engine: sa.Engine) -> Iterator[None]:
     """A database's error as ours; it names no values, and no password."""
     try:
         yield
-    except sa.exc.DBAPIError as error:
+    except (sa.exc.DBAPIError, sqlite3.Error) as error:
         where = engine.url.render_as_string(hide_password=True)
+        reason = error.orig if isinstance(error, sa.exc.DBAPIError) else error
         raise LedgerError(
-            f"the ledger at {where} cannot be used: {error.orig} (a new or older ledger needs "
+            f"the ledger at {where} cannot be used: {reason} (a new or older ledger needs "
             "Ledger.migrate first)"
         ) from error
 
@@ -530,8 +534,8 @@ def _copy_fields(copy: Copy, disposition: Disposition) -> dict[str, Any]:
     return {name: getattr(copy, name) for name in _COPY_FIELDS} | {"disposition": disposition}
 
 
-def _require_free(copy: Copy, seen: CopyState | None, now: datetime) -> None:
-    if seen and seen.claim_expires_at and seen.claim_expires_at > now:
+def _require_free(copy: Copy, seen: CopyState | None, at: datetime) -> None:
+    if seen and seen.claim_expires_at and seen.claim_expires_at > at:
         raise ClaimLost(f"copy {copy.copy_id} is held by run {seen.run_id} for the moment")
 
 

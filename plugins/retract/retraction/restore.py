@@ -35,6 +35,7 @@ def restore_copy(
         origin = (seen.origin or seen.before) if seen else None
         if seen is None or origin is None:
             raise LedgerError(f"copy {copy.copy_id} was never moved: there is nothing to restore")
+        looked_at = clock()
         here = provider.locate(copy)
         if here is None:
             raise MessageNotFound(f"copy {copy.copy_id} is no longer in the mailbox")
@@ -42,6 +43,7 @@ def restore_copy(
             copy,
             seen.settled_action or seen.action,
             seen=seen,
+            looked_at=looked_at,
             disposition=seen.disposition,
             location_before=here,
             run_id="",

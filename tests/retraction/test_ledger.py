@@ -1,0 +1,425 @@
+"""Claims, tokens, leases and history; with several processes on one file."""
+
+import multiprocessing
+import sqlite3
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from fake_provider import INBOX
+from words import RUN, START, copy, plan, recorded
+
+from retract.errors import ClaimLost, ConfigurationError, LedgerError
+from retract.model import Action, Disposition, Location, Mode, Place, State
+from retract.retraction.ledger import Ledger
+from retract.retraction.records import mailbox_key
+from retract.retraction.schema import metadata
+
+TRASH = Location(Place.TRASH, folder_id="trash-id", labels=("TRASH",))
+LATER = START + timedelta(minutes=10)
+
+
+def state_of(ledger, of):
+    return ledger.current([of.copy_id]).get(of.copy_id)
+
+
+def claim(ledger, of, action=Action.TRASH, *, seen=None, now=START, before=INBOX, run_id=RUN):
+    return ledger.claim(
+        of,
+        action,
+        seen=seen,
+        looked_at=now,
+        disposition=Disposition.MALICIOUS,
+        location_before=before,
+        run_id=run_id,
+        now=now,
+        expires_at=now + timedelta(minutes=5),
+    )
+
+
+def record(ledger, of, state, *, seen=None, action=Action.TRASH, now=START, **more):
+    ledger.record(
+        of,
+        state,
+        seen=seen,
+        action=action,
+        disposition=Disposition.MALICIOUS,
+        run_id=RUN,
+        now=now,
+        **more,
+    )
+
+
+# --- claims ---
+
+
+def test_a_copy_has_one_claim_at_a_time(ledger):
+    one = copy(1)
+    claim(ledger, one)
+
+    with pytest.raises(ClaimLost):
+        claim(ledger, one)
+    with pytest.raises(ClaimLost):
+        claim(ledger, one, seen=state_of(ledger, one))
+
+
+def test_an_expired_claim_can_be_taken_over_and_its_holder_cannot_write_any_more(ledger):
+    one = copy(1)
+    stale = claim(ledger, one)
+    fresh = claim(ledger, one, seen=state_of(ledger, one), now=LATER)
+
+    for write in (
+        lambda: ledger.settle(stale, State.DONE, location_after=TRASH, now=LATER),
+        lambda: ledger.release(stale, reason="late", now=LATER),
+    ):
+        with pytest.raises(ClaimLost):
+            write()
+    assert state_of(ledger, one).token == fresh.token
+    ledger.settle(fresh, State.DONE, location_after=TRASH, now=LATER)
+    assert state_of(ledger, one).state is State.DONE
+
+
+def test_a_claim_settles_once(ledger):
+    one = copy(1)
+    mine = claim(ledger, one)
+    ledger.settle(mine, State.DONE, location_after=TRASH, now=START)
+
+    with pytest.raises(ClaimLost):
+        ledger.settle(mine, State.FAILED, location_after=None, now=START)
+    assert state_of(ledger, one).state is State.DONE
+
+
+def test_who_looked_before_the_copy_changed_cannot_claim(ledger):
+    one = copy(1)
+    first = claim(ledger, one)
+    seen = state_of(ledger, one)
+    ledger.settle(first, State.FAILED, location_after=None, reason="refused", now=START)
+
+    with pytest.raises(ClaimLost):
+        claim(ledger, one, seen=seen, now=LATER)
+    claim(ledger, one, seen=state_of(ledger, one))
+
+
+def test_a_look_taken_while_another_claim_ran_shows_nothing(ledger):
+    one = copy(1)
+    claim(ledger, one)
+    seen = state_of(ledger, one)  # the other one calls just after this look, and dies
+
+    with pytest.raises(ClaimLost):
+        ledger.claim(
+            one,
+            Action.TRASH,
+            seen=seen,
+            looked_at=START + timedelta(minutes=4),
+            disposition=Disposition.MALICIOUS,
+            location_before=INBOX,
+            run_id=RUN,
+            now=LATER,
+            expires_at=LATER + timedelta(minutes=5),
+        )
+
+
+@pytest.mark.parametrize("state", [State.GONE, State.RESTORED])
+def test_what_is_gone_or_restored_is_not_claimed(ledger, state):
+    one = copy(1)
+    record(ledger, one, state, location=INBOX)
+
+    with pytest.raises(LedgerError, match="not due"):
+        claim(ledger, one, Action.HARD_DELETE, seen=state_of(ledger, one))
+
+
+def test_only_a_graver_action_than_the_one_done_is_claimed(ledger):
+    one = copy(1)
+    ledger.settle(claim(ledger, one), State.DONE, location_after=TRASH, now=START)
+
+    for action in (Action.JUNK, Action.TRASH):
+        with pytest.raises(LedgerError, match="not due"):
+            claim(ledger, one, action, seen=state_of(ledger, one))
+    graver = claim(ledger, one, Action.HARD_DELETE, seen=state_of(ledger, one), before=TRASH)
+    ledger.settle(graver, State.FAILED, location_after=None, reason="refused", now=START)
+
+    state = state_of(ledger, one)
+    assert (state.state, state.settled_action, state.origin) == (State.FAILED, Action.TRASH, INBOX)
+
+
+def test_a_released_claim_leaves_the_intent_standing(ledger):
+    one = copy(1)
+    ledger.release(claim(ledger, one), reason="504", now=START)
+
+    state = state_of(ledger, one)
+
+    assert (state.state, state.before, state.reason) == (State.PLANNED, INBOX, "504")
+    assert state.claim_expires_at is None
+
+
+@pytest.mark.parametrize("later", [State.FAILED, State.SKIPPED])
+def test_a_failure_or_skip_does_not_hide_what_was_done(ledger, later):
+    one = copy(1)
+    ledger.settle(claim(ledger, one), State.DONE, location_after=TRASH, now=START)
+
+    record(ledger, one, later, seen=state_of(ledger, one), reason="because")
+
+    assert state_of(ledger, one).state is State.DONE
+    assert ledger.history(one.copy_id)[-1].state is later
+
+
+def test_a_record_does_not_pass_over_an_open_claim(ledger):
+    one = copy(1)
+    claim(ledger, one)
+
+    with pytest.raises(ClaimLost):
+        record(ledger, one, State.GONE, seen=state_of(ledger, one))
+    with pytest.raises(ClaimLost):
+        record(ledger, one, State.GONE, seen=None)
+
+
+def test_history_keeps_every_step_with_both_locations(ledger):
+    one = copy(1)
+    ledger.release(claim(ledger, one), reason="504", now=START)
+    again = claim(ledger, one, seen=state_of(ledger, one), now=LATER)
+    ledger.settle(again, State.DONE, location_after=TRASH, now=LATER)
+
+    lines = ledger.history(one.copy_id)
+
+    assert [(e.state, e.reason, e.at) for e in lines] == [
+        (State.PLANNED, "", START),
+        (State.PLANNED, "504", START),
+        (State.PLANNED, "", LATER),
+        (State.DONE, "", LATER),
+    ]
+    assert (lines[-1].location_before, lines[-1].location_after) == (INBOX, TRASH)
+    assert [e.token for e in lines] == [1, 2, 3, 4]
+
+
+def test_ids_that_differ_in_case_are_different_copies(ledger):
+    lower, upper = replace(copy(1), message_id="aAbB"), replace(copy(1), message_id="AABB")
+    record(ledger, lower, State.GONE)
+
+    assert state_of(ledger, upper) is None
+    assert mailbox_key(replace(lower, mailbox_id="X")) != mailbox_key(
+        replace(lower, mailbox_id="x")
+    )
+
+
+def test_many_copies_are_asked_for_at_once(ledger):
+    record(ledger, copy(1), State.GONE)
+
+    ids = [copy(number).copy_id for number in range(2000)]
+
+    assert list(ledger.current(ids)) == [copy(1).copy_id]
+
+
+# --- runs ---
+
+
+def test_a_run_owes_an_outcome_for_everything_it_planned(ledger):
+    one, two, three = copy(1), copy(2), copy(3, "bob")
+    recorded(ledger, one, two, three)
+    ledger.settle(claim(ledger, one), State.DONE, location_after=TRASH, now=START)
+
+    outcomes = {o.copy: o for o in ledger.outcomes(RUN)}
+
+    assert outcomes[one].state is State.DONE
+    assert [outcomes[each].finished for each in (one, two, three)] == [True, False, False]
+    assert [o.copy for o in ledger.outcomes(RUN, mailbox=mailbox_key(three))] == [three]
+    assert ledger.outcomes("another") == []
+
+
+def test_outcomes_are_those_of_the_run_asked_for(ledger):
+    one = copy(1)
+    recorded(ledger, one)
+    ledger.settle(claim(ledger, one, run_id="x"), State.DONE, location_after=TRASH, now=START)
+
+    assert [o.state for o in ledger.outcomes(RUN)] == [State.PLANNED]
+
+
+def test_a_run_planned_anew_keeps_what_was_finished_and_drops_what_was_not(ledger):
+    one, two, three = copy(1), copy(2), copy(3)
+    recorded(ledger, one, two)
+    ledger.settle(claim(ledger, one), State.DONE, location_after=TRASH, now=START)
+    claim(ledger, two)
+
+    recorded(ledger, three)
+
+    assert {o.copy: o.state for o in ledger.outcomes(RUN)} == {
+        one: State.DONE,
+        three: State.PLANNED,
+    }
+
+
+def test_a_run_is_remembered_with_how_it_ended(ledger):
+    made = plan(copy(1), copy(2), mode=Mode.PREVIEW)
+    ledger.record_run(made, START)
+    ledger.record_run(made, START)
+
+    run = ledger.run(RUN)
+    assert (run.mode, run.plan_digest, run.planned, run.judged) == (
+        Mode.PREVIEW,
+        made.digest,
+        2,
+        2,
+    )
+    assert run.finished_at is None
+
+    ledger.finish_run(RUN, succeeded=False, now=LATER)
+
+    assert (ledger.run(RUN).finished_at, ledger.run(RUN).succeeded) == (LATER, False)
+    assert ledger.run("another") is None
+    with pytest.raises(LedgerError, match="no run"):
+        ledger.finish_run("another", succeeded=True, now=LATER)
+
+
+# --- mailbox leases ---
+
+
+def test_a_mailbox_has_one_worker_at_a_time(ledger, clock):
+    minutes = timedelta(minutes=5)
+    with ledger.mailbox_lease("box", owner="a", clock=clock, duration=minutes):
+        with (
+            pytest.raises(ClaimLost, match="by a until"),
+            ledger.mailbox_lease("box", owner="b", clock=clock, duration=minutes),
+        ):
+            pass
+        with ledger.mailbox_lease("other", owner="b", clock=clock, duration=minutes):
+            pass
+    with ledger.mailbox_lease("box", owner="b", clock=clock, duration=minutes):
+        pass
+
+
+def test_a_lease_is_renewed_while_its_worker_works(ledger, clock):
+    minutes = timedelta(minutes=5)
+    with ledger.mailbox_lease("box", owner="a", clock=clock, duration=minutes) as lease:
+        for _ in range(4):
+            clock.turn(minutes=4)
+            lease.renew_when_due()
+        with (
+            pytest.raises(ClaimLost),
+            ledger.mailbox_lease("box", owner="b", clock=clock, duration=minutes),
+        ):
+            pass
+
+
+def test_a_lease_that_ran_out_is_taken_over_and_its_holder_learns_it(ledger, clock):
+    minutes = timedelta(minutes=5)
+    with ledger.mailbox_lease("box", owner="a", clock=clock, duration=minutes) as late:
+        clock.turn(minutes=6)
+        with (
+            ledger.mailbox_lease("box", owner="b", clock=clock, duration=minutes),
+            pytest.raises(ClaimLost, match="taken over"),
+        ):
+            late.renew_when_due()
+
+
+def test_the_end_of_a_lost_lease_leaves_the_new_holder_alone(ledger, clock):
+    minutes = timedelta(minutes=5)
+    late = ledger.mailbox_lease("box", owner="a", clock=clock, duration=minutes)
+    late.__enter__()
+    clock.turn(minutes=6)
+    with ledger.mailbox_lease("box", owner="b", clock=clock, duration=minutes):
+        late.__exit__(None, None, None)
+        with (
+            pytest.raises(ClaimLost, match="by b until"),
+            ledger.mailbox_lease("box", owner="c", clock=clock, duration=minutes),
+        ):
+            pass
+
+
+# --- several processes ---
+
+
+def _claim_all(url, worker, won):
+    with Ledger(url) as ledger:
+        ledger.migrate()
+        for number in range(30):
+            try:
+                claim(ledger, copy(number), run_id=f"worker {worker}")
+            except ClaimLost:
+                continue
+            won.put((number, worker))
+
+
+def test_processes_that_race_share_the_claims_between_them(ledger_url):
+    """Each migrates a new file and claims the same copies, all at once."""
+    context = multiprocessing.get_context("spawn")
+    won = context.Queue()
+    workers = [context.Process(target=_claim_all, args=(ledger_url, n, won)) for n in range(3)]
+    for worker in workers:
+        worker.start()
+    winners = dict(won.get(timeout=60) for _ in range(30))
+    for worker in workers:
+        worker.join(timeout=60)
+
+    assert [worker.exitcode for worker in workers] == [0, 0, 0]
+    assert won.empty()
+    assert sorted(winners) == list(range(30))
+    with Ledger(ledger_url) as ledger:
+        states = ledger.current(copy(number).copy_id for number in range(30))
+        for number, worker in winners.items():
+            state = states[copy(number).copy_id]
+            assert (state.token, state.run_id) == (1, f"worker {worker}")
+
+
+# --- the database ---
+
+
+def test_the_migrations_make_the_tables_the_program_uses(ledger, ledger_url):
+    ledger.migrate()
+    engine = sa.create_engine(ledger_url, poolclass=sa.NullPool)
+    with engine.connect() as db:
+        context = MigrationContext.configure(db, opts={"version_table": "ledger_version"})
+        assert compare_metadata(context, metadata) == []
+        assert db.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+
+
+def test_a_ledger_that_was_never_migrated_says_what_to_do(ledger_url):
+    with Ledger(ledger_url) as ledger, pytest.raises(LedgerError, match="migrate first"):
+        ledger.current(["x"])
+
+
+def test_a_damaged_file_is_told_as_such(tmp_path):
+    (tmp_path / "ledger.db").write_bytes(b"this is no database" * 100)
+    with (
+        Ledger(f"sqlite:///{tmp_path}/ledger.db") as ledger,
+        pytest.raises(LedgerError, match="not a database"),
+    ):
+        ledger.migrate()
+
+
+def test_migrating_makes_the_folder(tmp_path):
+    with Ledger(f"sqlite:///{tmp_path}/var/new/ledger.db") as ledger:
+        ledger.migrate()
+    assert Path(tmp_path, "var/new/ledger.db").exists()
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "mysql://host/db", "nonsense", "oracle+x://h/d"])
+def test_a_url_that_cannot_hold_a_ledger_is_refused(url):
+    with pytest.raises(ConfigurationError, match="ledger's URL"):
+        Ledger(url)
+
+
+def test_an_error_names_no_password():
+    with (
+        pytest.raises((ConfigurationError, LedgerError)) as told,  # without, or with the driver
+        Ledger("postgresql+psycopg2://u:topsecret@127.0.0.1:1/none") as ledger,
+    ):
+        ledger.migrate()
+    assert "topsecret" not in str(told.value)
+
+
+def test_a_reader_is_not_stopped_by_a_writer(ledger, ledger_url):
+    record(ledger, copy(1), State.GONE)
+    writer = sqlite3.connect(ledger_url.removeprefix("sqlite:///"), isolation_level=None)
+    try:
+        writer.execute("BEGIN IMMEDIATE")
+        assert state_of(ledger, copy(1)).state is State.GONE
+    finally:
+        writer.close()
+
+
+def test_naive_times_are_refused(ledger):
+    with pytest.raises(Exception, match="aware"):
+        claim(ledger, copy(1), now=START.replace(tzinfo=None))
