@@ -12,6 +12,7 @@ _MAX_LENGTH = 4096
 """Characters of a header read for addresses; parsing longer ones costs more than it tells."""
 _LONGEST_LOCAL_PART = 256
 _MAILBOX = re.compile(r"[^\s<>\"'(),;:@\[\]]{1,256}@[^\s<>\"'(),;:@]{1,255}")
+_BRACKETED = re.compile(r"<([^<>]{3,512})>")
 _SPACES = re.compile(r"\s+")
 
 
@@ -44,21 +45,24 @@ def canonical_name(text: str) -> str:
 def parse_addresses(header: str) -> list[tuple[str, str]]:
     """(name as written, canonical address) pairs of an address header. Never raises.
 
-    Where the grammar finds nothing, whatever looks like an address is taken: phish breaks
-    the grammar on purpose.
+    Phish breaks the grammar on purpose. Where it does, whatever looks like an address is
+    taken, and one in angle brackets comes first: ``boss@bank.example <a@evil.example>`` is
+    from evil.example.
     """
     header = header[:_MAX_LENGTH]
-    pairs: list[tuple[str, str]] = []
     try:
         parsed = getaddresses([header])
     except (ValueError, IndexError, AttributeError, RecursionError):
         parsed = []
-    for name, address in parsed:
-        canonical = canonical_address(address)
-        if canonical:
-            pairs.append((name, canonical))
-    if pairs:
+    pairs = [(name, found) for name, text in parsed if (found := canonical_address(text))]
+    if not pairs:
+        pairs = [
+            ("", found) for text in _MAILBOX.findall(header) if (found := canonical_address(text))
+        ]
+    bracketed = {canonical_address(text) for text in _BRACKETED.findall(header)}
+    first = pairs[0] if pairs else ("", "")
+    if first[1] in bracketed or bracketed.isdisjoint(found for _, found in pairs):
         return pairs
-    return [
-        ("", address) for text in _MAILBOX.findall(header) if (address := canonical_address(text))
-    ]
+    name = header.partition("<")[0].strip(' "')
+    inside = [(written or name, found) for written, found in pairs if found in bracketed]
+    return inside + [pair for pair in pairs if pair[1] not in bracketed]

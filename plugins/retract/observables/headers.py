@@ -43,7 +43,7 @@ _POLICY = _Bounded()
 class Headers:
     """The headers of a message or part. No method raises, whatever they hold."""
 
-    __slots__ = ("_message", "_values", "content_type", "stray_lines")
+    __slots__ = ("_message", "_values", "content_type")
 
     def __init__(self, block: bytes, default_type: str = "text/plain") -> None:
         text = block.decode("ascii", "surrogateescape")
@@ -54,9 +54,6 @@ class Headers:
         self._message.set_default_type(default_type)
         self.content_type = self._content_type()
         """``type/subtype`` in lower case; the default where it is missing or broken."""
-        payload = self._message.get_payload()
-        self.stray_lines = payload if isinstance(payload, str) and payload.strip() else ""
-        """What followed a line among the headers that is none: it belongs to the body."""
 
     def __bool__(self) -> bool:
         return bool(self._values)

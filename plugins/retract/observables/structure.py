@@ -18,6 +18,7 @@ MAX_PARTS = 1_000
 MAX_DEPTH = 32
 
 _HEADERS_END = re.compile(rb"\n\r?\n|\r\r")
+_NO_HEADER_LINE = re.compile(rb"^(?![\x21-\x39\x3b-\x7e]*:|[\t ]|\r?$)", re.MULTILINE)
 _CONTAINERS = frozenset({"message/rfc822", "message/global", "message/news"})
 
 
@@ -56,10 +57,10 @@ def split_headers(block: bytes, default_type: str = "text/plain") -> tuple[Heade
     else:
         head, body = block[:MAX_HEADER_BLOCK], block[MAX_HEADER_BLOCK:]
         was_cut = bool(body)
-    headers = Headers(head, default_type)
-    if headers.stray_lines:
-        body = headers.stray_lines.encode("ascii", "surrogateescape") + b"\n" + body
-    return headers, body, was_cut
+    stray = _NO_HEADER_LINE.search(head)
+    if stray is not None:  # there the headers end, as the standard library sees it, too
+        head, body = head[: stray.start()], head[stray.start() :] + b"\n\n" + body
+    return Headers(head, default_type), body, was_cut
 
 
 def walk(headers: Headers, body: bytes, problems: list[str]) -> Iterator[Part]:

@@ -66,7 +66,7 @@ def urls_in_text(text: str) -> Iterator[str]:
         yield url
         # In scripts without spaces the sentence runs on behind the URL.
         beyond = _NOT_ASCII.search(url)
-        if beyond and beyond.start() > len("https://"):
+        if beyond and "." in url[: beyond.start()]:
             yield _without_trailing(url[: beyond.start()])
 
 
