@@ -29,6 +29,7 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
+from yaml.reader import ReaderError
 
 from retract.errors import PolicyError
 from retract.model import ACTIONABLE_DISPOSITIONS, Action, Disposition, Mode, Provider
@@ -40,6 +41,7 @@ MAX_DEPTH: Final = 8
 MAX_LOOKBACK: Final = timedelta(days=366)
 
 _DURATION = re.compile(r"P(?=.)(\d{1,6}W|(\d{1,6}D)?(T(?=.)(\d{1,6}H)?(\d{1,6}M)?(\d{1,9}S)?)?)")
+_PLAIN_WORD = re.compile(r"\w{1,60}")
 _ADDRESS = re.compile(r"[^@\s]+@[^@\s]+")
 
 
@@ -410,14 +412,10 @@ def parse_policy(data: bytes, *, name: str) -> Policy:
         return Policy.model_validate(settings)
     except ValidationError as error:
         problems = sorted(
-            (_line_of(path, lines), ".".join(str(part) for part in path), reason)
-            for path, reason in _problems(error)
+            (_line_of(path, lines), _shown(path), reason) for path, reason in _problems(error)
         )
     raise PolicyError(
-        "\n".join(
-            f"{name} line {line}: {setting}: {reason}" if setting else f"{name}: {reason}"
-            for line, setting, reason in problems
-        )
+        "\n".join(f"{name} line {line}: {setting}: {reason}" for line, setting, reason in problems)
     )
 
 
@@ -447,8 +445,9 @@ def _read_yaml(data: bytes) -> tuple[dict[str, Any], dict[_Path, int]]:
         mark = error.problem_mark or error.context_mark
         reason = error.problem or error.context or "not YAML"
         raise _YamlProblem(mark.line + 1 if mark else 1, f"not readable YAML: {reason}") from error
-    except yaml.YAMLError as error:
-        raise _YamlProblem(1, f"not readable YAML: {error}") from error
+    except ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise _YamlProblem(line, "not readable YAML: a control character") from error
 
 
 def _check_events(text: str) -> None:
@@ -528,6 +527,12 @@ def _known_settings(path: _Path) -> list[str]:
     for part in path:
         section = section.model_fields[part].annotation
     return list(section.model_fields)
+
+
+def _shown(path: _Path) -> str:
+    """The setting's name for a message of one line, whatever the file calls it."""
+    parts = (str(part) for part in path)
+    return ".".join(part if _PLAIN_WORD.fullmatch(part) else ascii(part)[:60] for part in parts)
 
 
 def _line_of(path: _Path, lines: dict[_Path, int]) -> int:

@@ -1,0 +1,297 @@
+"""What is still to do, what is not and why; and the file it is kept in."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+
+import polars as pl
+import pytest
+from fake_provider import INBOX
+from hypothesis import given
+from hypothesis import strategies as st
+from words import RUN, START, WINDOW, copy, messages, plan, policy, verdict
+
+from retract.errors import PlanError
+from retract.lake.store import LakeVersions
+from retract.model import Action, Copy, Disposition, Mode, Provider, State
+from retract.policy import Policy
+from retract.retraction.plan import Plan, make_plan, read_plan, shards, write_plan
+from retract.retraction.records import CopyState, Purpose
+
+VERSIONS = LakeVersions(messages=3, observables=4, indicators=None)
+
+
+def made(
+    verdicts, rows, states: Mapping[str, CopyState] | None = None, by: Policy | None = None, **more
+) -> Plan:
+    settings = {
+        "run_id": RUN,
+        "mode": Mode.ENFORCE,
+        "window": WINDOW,
+        "lake_versions": VERSIONS,
+        "made_at": START,
+    }
+    return make_plan(verdicts, rows, states or {}, by or policy(), **(settings | more))
+
+
+def skip_reason(by: Policy, of: Copy, sender: str = "eve@sender.example") -> str | None:
+    result = made([verdict(of)], messages([of], sender), by=by)
+    return result.skipped[0].reason.value if result.skipped else None
+
+
+def known(of: Copy, state: State, settled: Action | None = None, **more: object) -> CopyState:
+    return CopyState(
+        copy_id=of.copy_id,
+        disposition=Disposition.MALICIOUS,
+        state=state,
+        action=settled or Action.TRASH,
+        purpose=Purpose.RETRACT,
+        token=1,
+        claim_expires_at=None,
+        settled_action=settled,
+        before=None,
+        origin=INBOX if settled else None,
+        location=None,
+        reason="",
+        run_id="earlier",
+        updated_at=START,
+        **more,
+    )
+
+
+# --- what is planned ---
+
+
+def test_a_plan_says_what_to_do_with_which_copy_and_why():
+    one, two = copy(1), copy(2)
+    result = made([verdict(one), verdict(two, Disposition.SPAM)], messages([one, two, copy(3)]))
+
+    first = result.retractions[0]
+    assert first.to_copy() == one
+    assert (first.action, first.disposition) == (Action.TRASH, Disposition.MALICIOUS)
+    assert (first.subject, first.sender) == ("Subject m1", "eve@sender.example")
+    assert first.copy_id == one.copy_id
+    assert first.reasons[0].indicator == "bad.example/login"
+    assert (result.judged, result.matched) == (3, 2)
+    assert (result.window_start, result.window_end) == (WINDOW.start, WINDOW.end)
+    assert result.policy_digest == policy().digest
+
+
+def test_the_disposition_at_delivery_is_planned_without_a_match():
+    one = copy(1)
+    delivered = replace(verdict(one, Disposition.SPAM), matches=())
+
+    result = made([delivered], messages([one]))
+
+    assert (len(result.retractions), result.matched) == (1, 0)
+
+
+def test_each_provider_has_its_own_action():
+    one, two = copy(1), copy(2, provider=Provider.GOOGLE_WORKSPACE)
+    by = policy(
+        actions={"malicious": "soft_delete"},
+        providers={"google_workspace": {"actions": {"malicious": "trash"}}},
+    )
+    result = made([verdict(one), verdict(two)], messages([one, two]), by=by)
+
+    assert {r.provider: r.action for r in result.retractions} == {
+        Provider.MICROSOFT365: Action.SOFT_DELETE,
+        Provider.GOOGLE_WORKSPACE: Action.TRASH,
+    }
+
+
+@pytest.mark.parametrize(
+    ("file", "run", "planned"),
+    [
+        (Mode.ENFORCE, Mode.ENFORCE, Mode.ENFORCE),
+        (Mode.ENFORCE, Mode.PREVIEW, Mode.PREVIEW),
+        (Mode.PREVIEW, Mode.ENFORCE, Mode.PREVIEW),
+        (Mode.PREVIEW, Mode.PREVIEW, Mode.PREVIEW),
+    ],
+)
+def test_a_run_narrows_the_mode_and_never_widens_it(file, run, planned):
+    assert made([], messages([copy(1)]), by=policy(file), mode=run).mode is planned
+
+
+# --- what is not, and why ---
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"actions": {}}, "no_action"),
+        ({"protected_mailboxes": ["Ann@north.example"]}, "protected_mailbox"),
+        ({"exempt": {"mailboxes": ["ann@north.example"]}}, "exempt_mailbox"),
+        ({"exempt": {"recipients_domains": ["north.example"]}}, "exempt_recipient_domain"),
+        ({"exempt": {"senders": ["eve@sender.example"]}}, "exempt_sender"),
+        ({"exempt": {"senders": ["@sender.example"]}}, "exempt_sender"),
+        ({"protected_mailboxes": ["bob@north.example"]}, None),
+        ({"exempt": {"senders": ["@example"]}}, None),
+    ],
+)
+def test_the_policy_s_reasons_to_leave_a_copy_alone(settings, reason):
+    assert skip_reason(policy(**settings), copy(1)) == reason
+
+
+@pytest.mark.parametrize(
+    ("state", "settled", "reason"),
+    [
+        (State.DONE, Action.TRASH, "already_done"),
+        (State.DONE, Action.HARD_DELETE, "already_done"),
+        (State.DONE, Action.JUNK, None),
+        (State.ALREADY_THERE, Action.TRASH, "already_there"),
+        (State.ALREADY_THERE, Action.JUNK, None),
+        (State.FAILED, None, None),
+        (State.FAILED, Action.JUNK, None),
+        (State.FAILED, Action.TRASH, "already_done"),
+        (State.SKIPPED, None, None),
+        (State.PLANNED, None, None),
+        (State.GONE, None, "gone"),
+        (State.RESTORED, Action.JUNK, "restored"),
+    ],
+)
+def test_only_a_graver_action_than_the_one_settled_is_planned(state, settled, reason):
+    one = copy(1)
+    result = made([verdict(one)], messages([one]), {one.copy_id: known(one, state, settled)})
+
+    assert [s.reason for s in result.skipped] == ([] if reason is None else [reason])
+    assert len(result.retractions) == (reason is None)
+
+
+def test_a_copy_being_restored_is_left_alone():
+    one = copy(1)
+    restoring = replace(known(one, State.PLANNED), purpose=Purpose.RESTORE)
+
+    result = made([verdict(one)], messages([one]), {one.copy_id: restoring})
+
+    assert result.skipped[0].reason == "restored"
+
+
+# --- order, digest, file ---
+
+
+def test_a_mailbox_s_gravest_and_newest_come_first():
+    copies = [copy(1, "bob"), copy(2), copy(3), copy(4)]
+    dispositions = [Disposition.SPAM, Disposition.SPAM, Disposition.MALICIOUS, Disposition.SPAM]
+    verdicts = [verdict(*pair) for pair in zip(copies, dispositions, strict=True)]
+
+    result = made(verdicts, messages(copies))
+
+    assert [r.message_id for r in result.retractions] == ["m3", "m2", "m4", "m1"]
+
+
+@given(st.permutations(range(6)), st.permutations(range(6)))
+def test_the_order_of_what_goes_in_does_not_matter(verdict_order, row_order):
+    copies = [copy(number, f"box{number % 2}") for number in range(6)]
+    rows = messages(copies)
+
+    one = made([verdict(each) for each in copies], rows)
+    other = made([verdict(copies[n]) for n in verdict_order], rows[list(row_order)])
+
+    assert one == other
+    assert one.digest == other.digest
+
+
+def test_the_digest_covers_everything_but_the_time_of_making():
+    one = copy(1)
+    base = plan(one)
+
+    assert made([verdict(one)], messages([one])).digest != base.digest  # other lake versions
+    assert plan(one, action=Action.JUNK).digest != base.digest
+    assert plan(one, run_id="another").digest != base.digest
+    assert plan(one, mode=Mode.PREVIEW).digest != base.digest
+    assert plan(one, copy(2)).digest != base.digest
+    early = made([], messages([one]))
+    late = made([], messages([one]), made_at=START + timedelta(hours=1))
+    assert (early.digest, early.made_at) != (late.digest, late.made_at)
+    assert early.digest == late.digest
+
+
+def test_a_plan_comes_back_from_its_file_as_it_was(tmp_path):
+    before = plan(copy(1), copy(2, "bob", Provider.GOOGLE_WORKSPACE))
+    write_plan(before, tmp_path / "run" / "plan.json")
+
+    assert read_plan(tmp_path / "run" / "plan.json") == before
+    assert [file.name for file in (tmp_path / "run").iterdir()] == ["plan.json"]
+
+
+@pytest.mark.parametrize(
+    "alter",
+    [
+        lambda plan: plan["retractions"].pop(),
+        lambda plan: plan["retractions"][0].update(action="hard_delete"),
+        lambda plan: plan["retractions"][0].update(message_id="other"),
+        lambda plan: plan.update(mode="enforce"),
+        lambda plan: plan.update(run_id="other"),
+        lambda plan: plan.update(extra=1),
+        lambda plan: plan.pop("digest"),
+    ],
+)
+def test_an_altered_plan_is_refused(tmp_path, alter):
+    path = tmp_path / "plan.json"
+    write_plan(plan(copy(1), mode=Mode.PREVIEW), path)
+    content = json.loads(path.read_text())
+    alter(content)
+    path.write_text(json.dumps(content))
+
+    with pytest.raises(PlanError, match=r"plan\.json"):
+        read_plan(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff", b"null"])
+def test_a_damaged_plan_is_refused(tmp_path, content):
+    path = tmp_path / "plan.json"
+    path.write_bytes(content)
+
+    with pytest.raises(PlanError):
+        read_plan(path)
+
+
+def test_a_missing_plan_is_told_as_such(tmp_path):
+    with pytest.raises(PlanError, match="No such file"):
+        read_plan(tmp_path / "plan.json")
+
+
+def test_any_subject_survives_the_file(tmp_path):
+    one = copy(1)
+    rows = messages([one]).with_columns(subject=pl.lit("☃ \u2028 \x00 \"' <b>"))
+    before = made([verdict(one)], rows)
+    write_plan(before, tmp_path / "plan.json")
+
+    assert read_plan(tmp_path / "plan.json").retractions[0].subject == "☃ \u2028 \x00 \"' <b>"
+
+
+# --- shards ---
+
+
+def sized(sizes: list[int]) -> Plan:
+    return plan(*(copy(n, f"box{box:03}") for box, size in enumerate(sizes) for n in range(size)))
+
+
+def test_up_to_the_cap_each_mailbox_is_a_shard_of_its_own():
+    result = shards(sized([3, 1, 2]), 3)
+
+    assert [len(shard) for shard in result] == [1, 1, 1]
+
+
+@given(st.lists(st.integers(1, 4), max_size=8), st.integers(1, 6))
+def test_shards_hold_every_mailbox_once_and_share_the_work(sizes, cap):
+    of = sized(sizes)
+    result = shards(of, cap)
+
+    together = [mailbox for shard in result for mailbox in shard]
+    assert sorted(together) == sorted(of.by_mailbox())
+    assert len(together) == len(set(together))
+    assert len(result) <= cap
+    assert all(result)
+    assert shards(of, cap) == result
+    if result:
+        loads = [sum(len(of.by_mailbox()[m]) for m in shard) for shard in result]
+        assert max(loads) - min(loads) <= max(sizes)
+
+
+def test_a_plan_without_retractions_has_no_shards():
+    assert shards(made([], messages([copy(1)])), 10) == []
+    with pytest.raises(ValueError, match="at least one"):
+        shards(plan(), 0)
