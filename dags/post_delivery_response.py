@@ -16,7 +16,7 @@ from retract.orchestration.context import current_request, finish_with, label_ma
 from retract.orchestration.refresh import INDICATORS
 from retract.orchestration.retries import MailboxRetryPolicy
 from retract.orchestration.settings import Settings
-from retract.orchestration.timetables import reevaluation_timetable
+from retract.orchestration.timetables import policy_timetable
 
 PARAMS = {
     "window_start": Param(
@@ -52,7 +52,7 @@ PARAMS = {
 
 
 @dag(
-    schedule=reevaluation_timetable(Settings()),
+    schedule=policy_timetable(Settings()),
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,

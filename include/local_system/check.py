@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import ssl
+from base64 import b64encode
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +40,7 @@ class TenantCopy(BaseModel):
     mailbox: str
     message_id: str
     delivery_id: str
+    internet_message_id: str = ""
     place: str
     folder: str | None = None
     labels: tuple[str, ...] = ()
@@ -48,19 +52,43 @@ class TenantCopy(BaseModel):
 
 def copies(tenant: TenantInfo) -> dict[CopyKey, TenantCopy]:
     """Every copy the tenant ever held, and where it is now."""
-    answer = _get(tenant, "/copies")
-    listed = answer["copies"] if isinstance(answer, dict) else answer
-    found = [TenantCopy.model_validate(row) for row in listed]
+    found = [TenantCopy.model_validate(row) for row in _get(tenant, "copies")]
     return {copy.key: copy for copy in found}
 
 
-def _get(tenant: TenantInfo, path: str) -> Any:
-    import ssl
+def audit(tenant: TenantInfo) -> list[dict[str, Any]]:
+    """Every changing call the tenant has seen, in its order."""
+    return _get(tenant, "audit")
 
-    context = ssl.create_default_context(cafile=tenant.ca_file)
-    answer = httpx.get(tenant.control_url.rstrip("/") + path, verify=context, timeout=60)
-    answer.raise_for_status()
-    return answer.json()
+
+def deliver(
+    tenant: TenantInfo, raw: bytes, recipients: Iterable[str], received_at: datetime | None = None
+) -> None:
+    """Deliver one more message, now or as if it had come earlier."""
+    message: dict[str, Any] = {
+        "raw_base64": b64encode(raw).decode(),
+        "recipients": list(recipients),
+    }
+    if received_at is not None:
+        message["received_at"] = received_at.isoformat()
+    with _client(tenant) as client:
+        client.post("deliver", json=message).raise_for_status()
+
+
+def _get(tenant: TenantInfo, path: str) -> list[dict[str, Any]]:
+    with _client(tenant) as client:
+        answer = client.get(path)
+        answer.raise_for_status()
+        listed: list[dict[str, Any]] = answer.json()
+        return listed
+
+
+def _client(tenant: TenantInfo) -> httpx.Client:
+    return httpx.Client(
+        base_url=tenant.control_url,
+        verify=ssl.create_default_context(cafile=tenant.ca_file),
+        timeout=60,
+    )
 
 
 def expected_by_truth(

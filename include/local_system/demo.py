@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -121,7 +120,7 @@ class _Steps:
             return
         total = len(list((folder / "shards").glob("*.json")))
         collected = len(list((folder / "collected").glob("*.json")))
-        to_act = len(list((folder / "acts").glob("*.json")))
+        to_act = len(list((folder / "to_act").glob("*.json")))
         acted = len(list((folder / "acted").glob("*.json")))
         note = f"{collected}/{total} mailboxes collected"
         if to_act:
@@ -139,12 +138,8 @@ def _feeds_file(home: Path, scenario: Path, mail: Path | None, feeds: Sequence[P
         return REPOSITORY / "include" / "feeds" / "feeds.yaml"
     from retract.indicators.feeds import sources_of_files
 
-    own = home / "feeds"
-    own.mkdir()
-    for feed in feeds:
-        shutil.copy(feed, own / feed.name)
-    file = own / "feeds.yaml"
-    file.write_text(sources_of_files([own / feed.name for feed in feeds]), encoding="utf-8")
+    file = home / "feeds.yaml"
+    file.write_text(sources_of_files(feeds), encoding="utf-8")
     return file
 
 

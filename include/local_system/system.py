@@ -45,8 +45,12 @@ class TenantInfo(BaseModel):
     messages: int
     copies: int
 
-    def airflow_connections(self) -> dict[str, str]:
-        """The two connections, as Airflow reads them from its environment."""
+    def airflow_connections(self, *, trust_headers: bool = True) -> dict[str, str]:
+        """The two connections, as Airflow reads them from its environment.
+
+        ``trust_headers``: whether the disposition a message got at delivery is believed. Mail
+        that was delivered somewhere else first carries headers of that other place.
+        """
         microsoft = {
             "conn_type": "generic",
             "login": self.client_id,
@@ -57,7 +61,7 @@ class TenantInfo(BaseModel):
                 "authority_url": self.authority_url,
                 "graph_url": self.graph_url,
                 "ca_file": self.ca_file,
-                "trusted_headers": {"forefront": True},
+                "trusted_headers": {"forefront": trust_headers},
             },
         }
         google = {
@@ -70,7 +74,7 @@ class TenantInfo(BaseModel):
                 "directory_url": self.directory_url,
                 "ca_file": self.ca_file,
                 "allow_hard_delete": True,
-                "trusted_headers": {"authserv_ids": ["mx.google.com"]},
+                "trusted_headers": {"authserv_ids": ["mx.google.com"] if trust_headers else []},
             },
         }
         return {
@@ -251,6 +255,28 @@ class Airflow:
             key=lambda file: file.parent.name,
         )
         return attempts[-1].parent if attempts else None
+
+
+COMPONENTS: Mapping[str, Sequence[str]] = {
+    "api-server": ("api-server",),
+    "dag-processor": ("dag-processor",),
+    # Its log server would listen on every address; the UI reads the logs from disk instead.
+    "scheduler": ("scheduler", "--skip-serve-logs"),
+}
+"""What makes Airflow run by itself: each a process, by name and ``airflow`` command."""
+
+
+def served_on(port: int) -> dict[str, str]:
+    """What Airflow's components need to know to find each other on loopback."""
+    return {
+        "AIRFLOW__API__HOST": "127.0.0.1",
+        "AIRFLOW__API__PORT": str(port),
+        "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{port}",
+        "AIRFLOW__API__WORKERS": "1",
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
+        "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+        "AIRFLOW__CORE__PARALLELISM": "4",
+    }
 
 
 def empty_folder(folder: Path) -> Path:

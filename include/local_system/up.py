@@ -11,18 +11,21 @@ from pathlib import Path
 
 import httpx
 import psutil
+import typer
 from pydantic import BaseModel, ConfigDict
 
-from local_system.system import REPOSITORY, Airflow, SystemFailed, Tenant, empty_folder
+from local_system.system import (
+    COMPONENTS,
+    REPOSITORY,
+    Airflow,
+    SystemFailed,
+    Tenant,
+    empty_folder,
+    served_on,
+)
 
 _UI_SECONDS = 180.0
 _STOP_SECONDS = 30.0
-_COMPONENTS = {
-    "api-server": ("api-server",),
-    "dag-processor": ("dag-processor",),
-    # Its log server would listen on every address; the UI reads the logs from disk instead.
-    "scheduler": ("scheduler", "--skip-serve-logs"),
-}
 
 
 class Started(BaseModel):
@@ -80,6 +83,7 @@ def up(home: Path, port: int, drip_seconds: float) -> str:
     _require_free(port)
     empty_folder(home)
     scenario = home / "scenario"
+    typer.echo("Starting the local tenant …")
     tenant = Tenant.start(
         [
             "--scenario",
@@ -99,21 +103,15 @@ def up(home: Path, port: int, drip_seconds: float) -> str:
             policy_file=REPOSITORY / "include" / "policies" / "demo.yaml",
             feeds_file=scenario / "feeds.yaml",
             connections=tenant.info.airflow_connections(),
-            extra={
-                "AIRFLOW__API__HOST": "127.0.0.1",
-                "AIRFLOW__API__PORT": str(port),
-                "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{port}",
-                "AIRFLOW__API__WORKERS": "1",
-                "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
-                "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
-                "AIRFLOW__CORE__PARALLELISM": "4",
-            },
+            extra=served_on(port),
         )
+        typer.echo("Preparing Airflow's database …")
         airflow.migrate()
-        for name, command in _COMPONENTS.items():
+        for name, command in COMPONENTS.items():
             started.append(Started.of(name, airflow.start(command, f"{name}.log").pid))
         running = Running(url=f"http://127.0.0.1:{port}", processes=tuple(started))
         record.write_text(running.model_dump_json(indent=1))
+        typer.echo("Starting Airflow; this takes half a minute …")
         _wait_for_ui(running, airflow.home)
     except BaseException:
         for process in reversed(started):

@@ -1,1 +1,1 @@
-"""Post-delivery retraction of email: judge delivered mail again, and take back what is now known bad."""
+"""Post-delivery retraction of email: judge delivered mail again, take back what is known bad."""

@@ -10,12 +10,19 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import BaseModel, ConfigDict
 
-from retract.errors import ConfigurationError, LakeError, LedgerError, MailboxError
-from retract.model import Mailbox, Mode
+from retract.errors import (
+    ConfigurationError,
+    LakeError,
+    LedgerError,
+    MailboxError,
+    MailboxUnavailable,
+)
+from retract.model import Mailbox, Mode, State
 from retract.orchestration.clock import utc_now
 from retract.orchestration.connections import open_connection
 from retract.orchestration.retries import ShardFailed
@@ -42,7 +49,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Shard = dict[str, Any]
-"""What a mapped task is given: ``index``, a ``label`` for the UI, and ``mailboxes``: keys."""
+"""What a mapped task is given: the ``index`` of its file, and a ``label`` for the UI."""
 
 MISSING = "mailboxes/-not-found.json"
 """The run was narrowed to mailboxes that no connection has."""
@@ -98,22 +105,23 @@ def list_mailboxes(path: str, connection: str) -> int:
 
 
 def _listing(provider: MailboxProvider, connection: str, run: Run) -> Listing:
-    found = [
-        MailboxEntry.of(mailbox)
-        for mailbox in provider.list_mailboxes()
-        if not run.mailboxes or mailbox.address.lower() in run.mailboxes
-    ]
-    return Listing(connection=connection, mailboxes=tuple(found))
+    if not run.mailboxes:
+        every = tuple(MailboxEntry.of(mailbox) for mailbox in provider.list_mailboxes())
+        return Listing(connection=connection, mailboxes=every)
+    found: dict[str, MailboxEntry] = {}
+    for address in run.mailboxes:
+        with suppress(MailboxUnavailable):
+            found[address] = MailboxEntry.of(provider.mailbox(address))
+    return Listing(connection=connection, mailboxes=tuple(found.values()), found=tuple(found))
 
 
 def shard_mailboxes(settings: Settings, path: str) -> list[Shard]:
     """Deal the listed mailboxes to at most ``max_shards`` collecting tasks."""
     folder = RunFolder(path)
     run = folder.run()
-    entries = [
-        entry for listing in folder.read_all("mailboxes", Listing) for entry in listing.mailboxes
-    ]
-    missing = set(run.mailboxes) - {entry.address.lower() for entry in entries}
+    listings = folder.read_all("mailboxes", Listing)
+    entries = [entry for listing in listings for entry in listing.mailboxes]
+    missing = set(run.mailboxes).difference(*(listing.found for listing in listings))
     if missing:
         folder.write(MISSING, Listing(connection="", problems=(_not_found(sorted(missing)),)))
     dealt = deal(sorted(entries, key=lambda e: (e.connection, e.mailbox_id)), settings.max_shards)
@@ -237,10 +245,27 @@ def make_plan(settings: Settings, path: str) -> list[Shard]:
     if plan.mode is Mode.PREVIEW:
         return []
     addresses = {key: group[0].mailbox for key, group in plan.by_mailbox().items()}
-    shards = planning.shards(plan, settings.max_shards)
-    return [
-        _shard(index, [addresses[key] for key in keys], keys) for index, keys in enumerate(shards)
-    ]
+    shards = []
+    for index, keys in enumerate(planning.shards(plan, settings.max_shards)):
+        shards.append(_shard(index, [addresses[key] for key in keys]))
+        folder.write(_file("to_act", shards[-1]), ToAct(mailbox_keys=tuple(keys)))
+    return shards
+
+
+class ToAct(BaseModel):
+    """The mailboxes one acting task takes, by their keys in plan and ledger."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    mailbox_keys: tuple[str, ...]
+
+
+class Acted(BaseModel):
+    """How many copies of one acting task's mailboxes ended in which state."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    counts: dict[State, int]
 
 
 def act(settings: Settings, path: str, shard: Shard) -> dict[str, int]:
@@ -255,14 +280,14 @@ def act(settings: Settings, path: str, shard: Shard) -> dict[str, int]:
     folder = RunFolder(path)
     plan = read_plan(folder.path / "plan.json")
     to_do = plan.by_mailbox()
-    counts: Counter[str] = Counter()
+    counts: Counter[State] = Counter()
     failures: dict[str, Exception] = {}
     with (
         folder.timed("act", shard["index"]),
         _ledger(settings) as ledger,
         _Providers(_policy(folder)) as providers,
     ):
-        for key in shard["mailboxes"]:
+        for key in folder.read(_file("to_act", shard), ToAct).mailbox_keys:
             retractions = to_do[key]
             address = retractions[0].mailbox
             try:
@@ -275,9 +300,10 @@ def act(settings: Settings, path: str, shard: Shard) -> dict[str, int]:
             counts.update(result.counts)
             if result.problem:
                 failures[address] = MailboxError(result.problem)
+    folder.write(_file("acted", shard), Acted(counts=counts))
     if failures:
         raise ShardFailed(failures)
-    return {str(state): count for state, count in counts.items()}
+    return {state.value: count for state, count in counts.items()}
 
 
 def report(settings: Settings, path: str) -> list[str]:
@@ -301,9 +327,6 @@ def report(settings: Settings, path: str) -> list[str]:
             model.RunFacts(
                 dag_id=run.dag_id,
                 run_id=run.run_id,
-                mode=plan.mode,
-                window_start=run.window_start,
-                window_end=run.window_end,
                 started_at=run.started_at,
                 finished_at=utc_now(),
                 mailboxes=len(collected),
@@ -365,7 +388,9 @@ def _judged(settings: Settings, folder: RunFolder) -> tuple[Lake, pl.LazyFrame]:
     run, versions, lake = folder.run(), _pinned(folder), Lake(settings.lake)
     messages = lake.scan_messages(versions.messages, run.window)
     if run.mailboxes:
-        messages = messages.filter(pl.col("mailbox").str.to_lowercase().is_in(list(run.mailboxes)))
+        listings = folder.read_all("mailboxes", Listing)
+        chosen = [entry.mailbox_id for listing in listings for entry in listing.mailboxes]
+        messages = messages.filter(pl.col("mailbox_id").is_in(chosen))
     return lake, messages
 
 
@@ -387,9 +412,9 @@ def _ledger(settings: Settings) -> Ledger:
     return ledger
 
 
-def _shard(index: int, addresses: list[str], keys: list[str] | None = None) -> Shard:
+def _shard(index: int, addresses: list[str]) -> Shard:
     more = f" and {len(addresses) - 1} more" if len(addresses) > 1 else ""
-    return {"index": index, "label": f"{addresses[0]}{more}", "mailboxes": keys or []}
+    return {"index": index, "label": f"{addresses[0]}{more}"}
 
 
 def _file(folder: str, shard: Shard) -> str:

@@ -4,10 +4,14 @@
         run.json        who, when, window, mode
         policy.yaml     the policy as it was
         mailboxes/      one file per connection: its mailboxes, or why they could not be listed
-        collected/      one file per shard: what each mailbox gave
+        shards/         one file per collecting task: its mailboxes
+        collected/      … and what each mailbox gave
         pin.json        the versions everything after is computed from
         matches.parquet
         plan.json
+        to_act/         one file per acting task: its mailboxes
+        acted/          … and how many copies ended in which state
+        times/          when each step ran
         report.html  report.csv  report.json
 
 A cleared run, or one reprocessed by a backfill, gets a new attempt and leaves the old one.
@@ -88,6 +92,8 @@ class Listing(BaseModel):
 
     connection: str
     mailboxes: tuple[MailboxEntry, ...] = ()
+    found: tuple[str, ...] = ()
+    """Of the addresses the run is narrowed to, those that lead to a mailbox here."""
     problems: tuple[str, ...] = ()
 
 

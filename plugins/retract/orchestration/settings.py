@@ -37,6 +37,9 @@ class Settings(BaseSettings):
     max_shards: int = Field(default=256, ge=1, le=1000)
     """One mailbox a task up to this many tasks; whole-mailbox shards beyond it."""
 
+    retention_days: int = Field(default=90, ge=1)
+    """How long the lake keeps what it knows of a delivered message."""
+
     @property
     def lake(self) -> str:
         """Where the lake is."""

@@ -12,7 +12,7 @@ FALLBACK_CRON = "*/15 * * * *"
 """Used while the policy file is broken, so that a red run says so instead of a lost DAG."""
 
 
-def reevaluation_timetable(settings: Settings) -> CronDataIntervalTimetable:
+def policy_timetable(settings: Settings) -> CronDataIntervalTimetable:
     """Real data intervals at the policy's ``reevaluate_every``."""
     try:
         cron = load_policy(settings.policy_file).cron

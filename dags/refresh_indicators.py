@@ -1,0 +1,59 @@
+"""Read every threat feed, and commit what they say now as one version of the indicators.
+
+open_refresh → sources → read_source[source] → commit → check
+
+A source that cannot be read is a red task with its reason; its last good version stays in
+force, and the other sources are committed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from airflow.sdk import Metadata, TriggerRule, dag, task
+
+from retract.orchestration import refresh
+from retract.orchestration.context import current_request, finish_with, label_map_index
+from retract.orchestration.refresh import INDICATORS
+from retract.orchestration.settings import Settings
+from retract.orchestration.timetables import policy_timetable
+
+
+@dag(
+    schedule=policy_timetable(Settings()),
+    start_date=datetime(2026, 1, 1, tzinfo=UTC),
+    catchup=False,
+    max_active_runs=1,
+    tags=["retract"],
+    doc_md=__doc__,
+)
+def refresh_indicators() -> None:
+    @task
+    def open_refresh() -> str:
+        return refresh.open_refresh(Settings(), current_request())
+
+    @task
+    def sources(folder: str) -> list[str]:
+        return refresh.sources(folder)
+
+    # Not retried: reading retries by itself for a while, and the next refresh is near.
+    @task(map_index_template="{{ label }}")
+    def read_source(folder: str, source: str) -> int:
+        label_map_index(source)
+        return refresh.read_source(folder, source)
+
+    @task(trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS, outlets=[INDICATORS])
+    def commit(folder: str) -> Iterator[Metadata]:
+        yield Metadata(INDICATORS, refresh.commit(Settings(), folder))
+
+    @task
+    def check(folder: str) -> None:
+        finish_with(refresh.check(folder))
+
+    folder = open_refresh()
+    read = read_source.partial(folder=folder).expand(source=sources(folder))
+    read >> commit(folder) >> check(folder)
+
+
+refresh_indicators()
