@@ -26,7 +26,7 @@ from local_tenant.campaigns import (
 )
 from local_tenant.composing import Draft, Party, compose, web_page
 from local_tenant.delivery import Delivery, Placement, moment_before
-from local_tenant.people import GOOGLE_DOMAIN, Person
+from local_tenant.people import GOOGLE_DOMAIN, MICROSOFT_DOMAIN, Person
 from local_tenant.phrases import PHRASES, Phrases, Text
 from local_tenant.receiver_stamps import Transit
 from local_tenant.verdict import Verdict
@@ -195,8 +195,9 @@ class Author:
         self._newsletter(kind)
 
     def newsletter_bulk(self, kind: str) -> None:
-        """Marked as bulk at delivery."""
-        self._newsletter(kind, at_delivery=Verdict.BULK)
+        """Marked as bulk at delivery, which Gmail has no words for."""
+        readers = self._people(5, 16, prefer=MICROSOFT_DOMAIN)
+        self._newsletter(kind, readers=readers, at_delivery=Verdict.BULK)
 
     def newsletter_short_links(self, kind: str) -> None:
         """Links through the shorteners and free hosts that phish uses too, other paths."""
@@ -279,7 +280,9 @@ class Author:
 
     def phish_at_delivery(self, kind: str) -> None:
         """Recognised, and let through all the same by an allow list."""
-        self._unwanted(kind, "account_lure", Verdict.MALICIOUS, Placement.INBOX)
+        self._unwanted(
+            kind, "account_lure", Verdict.MALICIOUS, Placement.INBOX, prefer=MICROSOFT_DOMAIN
+        )
 
     def spoof_at_delivery(self, kind: str) -> None:
         """From outside in a colleague's name."""
@@ -346,8 +349,10 @@ class Author:
                 placement=placement,
             )
 
-    def _unwanted(self, kind: str, lure: str, verdict: Verdict, placement: Placement) -> None:
-        readers = self._people(1, 4)
+    def _unwanted(
+        self, kind: str, lure: str, verdict: Verdict, placement: Placement, *, prefer: str = ""
+    ) -> None:
+        readers = self._people(1, 4, prefer=prefer)
         phrases = PHRASES[readers[0].language]
         host = bad_host(self._rng)
         text = _filled(getattr(phrases, lure), self._facts(readers[0], None))
@@ -455,10 +460,18 @@ class Author:
             "company": rng.choice(_COMPANIES),
         }
 
-    def _people(self, least: int, most: int) -> list[Person]:
-        """Different people, as far as there are enough; mostly of one house."""
+    def _people(self, least: int, most: int, *, prefer: str = "") -> list[Person]:
+        """Different people, as far as there are enough; mostly of one house.
+
+        ``prefer`` is a house that somebody of must be among them, if it has people at all.
+        """
         rng = self._rng
         everybody = list(self._world.people)
+        preferred = [person for person in everybody if _domain(person) == prefer]
+        if preferred:
+            first = rng.choice(preferred)
+            others = [person for person in self._people(least, most) if person != first]
+            return [first, *others][:most]
         home = _domain(rng.choice(everybody))
         house = [person for person in everybody if _domain(person) == home]
         count = rng.randint(least, most)

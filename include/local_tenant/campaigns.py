@@ -265,7 +265,8 @@ def _attachment(rng: random.Random, campaign: Campaign) -> Campaign:
 
 def _impostor(rng: random.Random, campaign: Campaign) -> Campaign:
     """No link, no file: only an address that will be listed."""
-    address = f"ceo.office.{rng.randrange(10_000, 99_999)}@freemail-{rng.randrange(10_000, 99_999)}.com"
+    mailbox, service = rng.sample(range(10_000, 99_999), 2)
+    address = f"ceo.office.{mailbox}@freemail-{service}.com"
     return _listed(
         replace(campaign, sender=Party("Managing Director", address), lure="document_lure"),
         Feed.BUNDLE,

@@ -44,6 +44,12 @@ SHARED_HOSTS = (
 """Hosts that everybody uses; careless lists name them as if they were somebody's own."""
 
 _STRANGERS = {Feed.URLS: 2000, Feed.DOMAINS: 1500, Feed.TABLE: 300, Feed.BUNDLE: 200}
+_KINDS_OF_STRANGERS = {
+    Feed.URLS: (IndicatorType.URL,),
+    Feed.DOMAINS: (IndicatorType.DOMAIN,),
+    Feed.TABLE: (IndicatorType.URL, IndicatorType.DOMAIN),
+    Feed.BUNDLE: (IndicatorType.URL, IndicatorType.SHA256),
+}
 _TABLE_COLUMNS = ("First Seen", "Indicator", "Kind", "Threat", "Report")
 
 
@@ -81,9 +87,7 @@ def _strangers(rng: random.Random) -> list[Indicator]:
     found = []
     for feed, count in _STRANGERS.items():
         for _ in range(count):
-            kind = IndicatorType.DOMAIN if feed is Feed.DOMAINS else IndicatorType.URL
-            if feed is Feed.BUNDLE and rng.random() < 0.5:
-                kind = IndicatorType.SHA256
+            kind = rng.choice(_KINDS_OF_STRANGERS[feed])
             value = {
                 IndicatorType.DOMAIN: bad_host(rng),
                 IndicatorType.URL: f"https://{bad_host(rng)}/{rng.getrandbits(32):08x}/",
