@@ -95,6 +95,6 @@ def test_a_refresh_is_a_link() -> None:
     ],
 )  # fmt: skip
 def test_no_html_takes_long(page: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     read_html(page)
-    assert time.perf_counter() - started < 4.0
+    assert time.process_time() - started < 4.0

@@ -206,13 +206,11 @@ def test_an_attached_message_is_opened() -> None:
 
 @pytest.mark.parametrize("subtype", ["octet-stream", "x-unknown"])
 def test_an_attached_eml_file_is_opened(subtype: str) -> None:
-    outer = compose()
-    outer.add_attachment(
-        _inner().as_bytes(), maintype="application", subtype=subtype, filename="Report.EML"
-    )
+    outer, inner = compose(), _inner().as_bytes()
+    outer.add_attachment(inner, maintype="application", subtype=subtype, filename="Report.EML")
     raw = outer.as_bytes()
     _assert_inner_is_seen(raw)
-    assert hashlib.sha256(_inner().as_bytes()).hexdigest() is not None
+    assert hashlib.sha256(inner).hexdigest() in seen(extract(raw), ObservableType.SHA256)
     assert seen(extract(raw), FILE)["report.eml"] == "attachment"
 
 
@@ -272,9 +270,9 @@ def test_the_fingerprint_is_of_what_is_shown() -> None:
 
 
 def timed(raw: bytes, seconds: float = 5.0) -> Extraction:
-    started = time.perf_counter()
+    started = time.process_time()
     found = extract(raw)
-    assert time.perf_counter() - started < seconds
+    assert time.process_time() - started < seconds
     assert not [problem for problem in found.problems if "unexpected" in problem]
     return found
 
@@ -421,9 +419,9 @@ def check(found: Extraction) -> None:
 def test_every_real_and_malformed_message(real_mail: list[Path]) -> None:
     for path in real_mail:
         raw = path.read_bytes()
-        started = time.perf_counter()
+        started = time.process_time()
         found = extract(raw)
-        assert time.perf_counter() - started < 2.0, path.name
+        assert time.process_time() - started < 2.0, path.name
         check(found)
 
 
@@ -443,9 +441,9 @@ def test_mutated_real_mail(real_mail: list[Path]) -> None:
                 case _:
                     start = chance.randrange(len(raw) + 1)
                     raw[at:at] = raw[start : start + 200]
-        started = time.perf_counter()
+        started = time.process_time()
         check(extract(bytes(raw)))
-        assert time.perf_counter() - started < 2.0, path.name
+        assert time.process_time() - started < 2.0, path.name
 
 
 def test_real_phish_through_wrappers_is_seen(real_mail: list[Path]) -> None:

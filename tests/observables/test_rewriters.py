@@ -176,7 +176,7 @@ def test_total(wrapper: str, tail: str) -> None:
     "tail", ["__;" * 5_000, "__;A" * 4_000, "*" * 16_000, "%25" * 5_000, "&" * 16_000, "@" * 16_000]
 )
 def test_length_costs_time_in_proportion(tail: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     for start in ("https://urldefense.com/v3/__", "https://urldefense.com/v2/url?u=", "https://"):
         unwrap(start + tail)
-    assert time.perf_counter() - started < 0.5
+    assert time.process_time() - started < 0.5

@@ -257,6 +257,6 @@ def test_expressions_start_with_the_exact_one(url: str) -> None:
     ids=["escapes", "nested escapes", "labels", "idn", "dots", "digits", "at", "brackets", "deep"],
 )
 def test_length_costs_time_in_proportion(url: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     lookup_expressions(url)
-    assert time.perf_counter() - started < 1.0
+    assert time.process_time() - started < 1.0
