@@ -29,8 +29,13 @@ LATER = {"minutes": 6}
 class Bench:
     """A provider, a ledger and a clock, with one go at a mailbox as one word."""
 
-    def __init__(self, provider: FakeProvider, ledger: Ledger, clock: TurnableClock) -> None:
-        self.provider, self.ledger, self.clock = provider, ledger, clock
+    def __init__(
+        self, provider: FakeProvider, ledger: Ledger, ledger_url: str, clock: TurnableClock
+    ) -> None:
+        self.provider = provider
+        self.ledger = ledger
+        self.ledger_url = ledger_url
+        self.clock = clock
 
     def deliver(self, count: int) -> list[Copy]:
         copies = [copy(number) for number in range(count)]
@@ -53,7 +58,7 @@ class Bench:
 
     def crash_when(self, of: Copy, fault: Fault, retractions: tuple[PlannedRetraction, ...]):
         """A go during which the process is killed: nothing is given back or tidied up."""
-        dying = DyingLedger(str(self.ledger._engine.url))
+        dying = DyingLedger(self.ledger_url)
         self.provider.faults[of.message_id].append(fault)
         self.provider.on_crash = lambda: setattr(dying, "killed_by", Crash())
         with pytest.raises(Crash):
@@ -62,8 +67,8 @@ class Bench:
 
 
 @pytest.fixture
-def bench(provider: FakeProvider, ledger: Ledger, clock: TurnableClock) -> Bench:
-    return Bench(provider, ledger, clock)
+def bench(provider: FakeProvider, ledger: Ledger, ledger_url: str, clock: TurnableClock) -> Bench:
+    return Bench(provider, ledger, ledger_url, clock)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -368,11 +369,9 @@ def test_processes_that_race_share_the_claims_between_them(ledger_url):
 
 def test_the_migrations_make_the_tables_the_program_uses(ledger, ledger_url):
     ledger.migrate()
-    engine = sa.create_engine(ledger_url, poolclass=sa.NullPool)
-    with engine.connect() as db:
+    with sa.create_engine(ledger_url, poolclass=sa.NullPool).connect() as db:
         context = MigrationContext.configure(db, opts={"version_table": "ledger_version"})
         assert compare_metadata(context, metadata) == []
-        assert db.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
 
 
 def test_a_ledger_that_was_never_migrated_says_what_to_do(ledger_url):
@@ -410,14 +409,17 @@ def test_an_error_names_no_password():
     assert "topsecret" not in str(told.value)
 
 
-def test_a_reader_is_not_stopped_by_a_writer(ledger, ledger_url):
-    record(ledger, copy(1), State.GONE)
-    writer = sqlite3.connect(ledger_url.removeprefix("sqlite:///"), isolation_level=None)
-    try:
-        writer.execute("BEGIN IMMEDIATE")
+def test_on_sqlite_a_reader_is_not_stopped_by_a_writer(sqlite_url):
+    with (
+        Ledger(sqlite_url) as ledger,
+        closing(sqlite3.connect(sqlite_url.removeprefix("sqlite:///"))) as writer,
+    ):
+        ledger.migrate()
+        record(ledger, copy(1), State.GONE)
+        assert writer.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        writer.isolation_level = None
+        writer.execute("BEGIN EXCLUSIVE")
         assert state_of(ledger, copy(1)).state is State.GONE
-    finally:
-        writer.close()
 
 
 def test_naive_times_are_refused(ledger):
