@@ -1,0 +1,1 @@
+"""Threat feeds: from a file or URL to the indicators that messages are matched with."""

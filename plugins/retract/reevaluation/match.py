@@ -1,0 +1,96 @@
+"""Match: which indicators meet what was seen in which copies.
+
+The result equals `retract.observables.lookup.matches` over every pair; the join finds it by
+the 64-bit keys of lookups, and the lookups' texts decide, so that a collision is no match.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Final
+
+import polars as pl
+
+from retract.model import Window
+
+MATCHES: Final = pl.Schema(
+    {
+        "copy_id": pl.String(),
+        "indicator_id": pl.String(),
+        "type": pl.String(),
+        "observable": pl.String(),
+        "indicator": pl.String(),
+        "disposition": pl.String(),
+        "confidence": pl.Int32(),
+        "source": pl.String(),
+        "campaign": pl.String(),
+        "reference": pl.String(),
+    }
+)
+"""The columns of `retract.model.Match`, one row for each (copy_id, indicator_id)."""
+
+
+def full_match(
+    messages: pl.LazyFrame,
+    observables: pl.LazyFrame,
+    indicators: pl.LazyFrame,
+    window: Window,
+    now: datetime,
+) -> pl.DataFrame:
+    """Every match of the window's copies with the indicators in force at ``now``.
+
+    The three frames have the shapes of the lake's tables.
+    """
+    judged = messages.filter(
+        pl.col("received_at") >= window.start, pl.col("received_at") < window.end
+    )
+    return meet(judged, observables, in_force(indicators, now))
+
+
+def in_force(indicators: pl.LazyFrame, now: datetime) -> pl.LazyFrame:
+    """The indicators that may match: active, not expired, not held back."""
+    return indicators.filter(
+        pl.col("active"),
+        pl.col("expires_at").is_null() | (pl.col("expires_at") > now),
+        pl.col("held_back").is_null(),
+    )
+
+
+def meet(
+    messages: pl.LazyFrame, observables: pl.LazyFrame, indicators: pl.LazyFrame
+) -> pl.DataFrame:
+    """Every match of these copies with these indicators.
+
+    A match depends on one copy and one indicator only, so the results for parts of the copies
+    or of the indicators add up to the result for all.
+    """
+    # First the keys alone, which are small: nearly all observables meet nothing, and their
+    # texts need not be read at all.
+    listed = indicators.select("key").unique()
+    keys = observables.select("key").join(listed, on="key", how="semi").unique().collect()
+    if keys.is_empty():
+        return MATCHES.to_frame()
+    # A common link comes many times in a copy, and in many copies. One row for each lookup of
+    # a copy is enough, an exact one if there is any, before sources multiply it.
+    candidates = (
+        observables.join(keys.lazy(), on="key", how="semi")
+        .join(
+            messages.select("copy_id", "extractor_version").unique(),
+            on=["copy_id", "extractor_version"],
+            how="semi",
+        )
+        .group_by("copy_id", "type", "key", "lookup")
+        .agg(
+            exact=pl.col("exact").any(),
+            observable=pl.col("value").sort_by(~pl.col("exact"), pl.col("value")).first(),
+        )
+    )
+    return (
+        candidates.join(indicators, on=["key", "type", "lookup"], how="inner")
+        .filter(pl.col("exact") | ~pl.col("exact_only"))
+        .rename({"value": "indicator"})
+        .select(MATCHES.names())
+        .unique(["copy_id", "indicator_id"])
+        .sort("copy_id", "indicator_id")
+        .collect()
+    )
