@@ -62,7 +62,17 @@ def test_spam_confidence_levels(level: str, disposition: Disposition) -> None:
     assert extract(raw, trusted=FOREFRONT).delivered_disposition is disposition
 
 
-def test_the_gravest_word_counts() -> None:
+def test_bulk_mail_is_bulk_though_its_level_is_that_of_spam() -> None:
+    raw = message(forefront(SCL="6", CAT="BULK"))
+    assert extract(raw, trusted=FOREFRONT).delivered_disposition is Disposition.BULK
+
+
+def test_a_level_set_by_a_rule_counts_where_no_category_was_given() -> None:
+    raw = message(forefront(SCL="9", CAT="NONE"))
+    assert extract(raw, trusted=FOREFRONT).delivered_disposition is Disposition.SPAM
+
+
+def test_a_category_counts_before_a_level() -> None:
     raw = message(forefront(SCL="5", CAT="HPHSH"))
     found = extract(raw, trusted=FOREFRONT)
     assert found.delivered_disposition is Disposition.MALICIOUS

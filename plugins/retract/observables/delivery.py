@@ -121,14 +121,15 @@ def _forefront_report(headers: Headers) -> dict[str, str]:
 
 
 def _forefront_dispositions(report: dict[str, str]) -> list[Disposition]:
-    said = []
+    """The category is the verdict; the level counts only where no category was given, because
+    bulk mail past the tenant's threshold gets the level of spam."""
     category = _FOREFRONT_CATEGORIES.get(report.get("CAT", "").upper())
-    if category is not None:
-        said.append(category)
+    if category not in (None, Disposition.NONE):
+        return [category]
     level = report.get("SCL", "")
     if re.fullmatch(r"-?[0-9]", level):
-        said.append(Disposition.SPAM if int(level) >= _LOWEST_SPAM_LEVEL else Disposition.NONE)
-    return said
+        return [Disposition.SPAM if int(level) >= _LOWEST_SPAM_LEVEL else Disposition.NONE]
+    return [] if category is None else [category]
 
 
 def _authentication_results(
