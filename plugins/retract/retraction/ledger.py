@@ -178,10 +178,12 @@ class Ledger:
         ``mailbox`` (a mailbox key) narrows it. A copy that an earlier plan of the same run
         finished is told too; one that it only began is not.
         """
-        wanted = sa.select(planned).where(planned.c.run_id == run_id)
+        of_run = [sa.true()] if mailbox is None else [planned.c.mailbox_key == mailbox]
+        in_run = [sa.true()] if mailbox is None else [events.c.mailbox_key == mailbox]
+        wanted = sa.select(planned).where(planned.c.run_id == run_id, *of_run)
         latest = (
             sa.select(sa.func.max(events.c.event_id))
-            .where(events.c.run_id == run_id, events.c.purpose == Purpose.RETRACT)
+            .where(events.c.run_id == run_id, events.c.purpose == Purpose.RETRACT, *in_run)
             .group_by(events.c.copy_id)
         )
         happened = (
@@ -195,13 +197,8 @@ class Ledger:
         outcomes = [
             _outcome(to_do.get(copy_id), done.get(copy_id)) for copy_id in to_do.keys() | done
         ]
-        told = (
-            outcome
-            for outcome in outcomes
-            if (outcome.copy_id in to_do or outcome.finished)
-            and mailbox in (None, mailbox_key(outcome.copy))
-        )
-        return sorted(told, key=lambda o: (mailbox_key(o.copy), o.copy_id))
+        told = (each for each in outcomes if each.copy_id in to_do or each.finished)
+        return sorted(told, key=lambda outcome: (mailbox_key(outcome.copy), outcome.copy_id))
 
     # --- copies ---
 
@@ -268,6 +265,7 @@ class Ledger:
             _add_event(
                 db,
                 copy_id=copy.copy_id,
+                mailbox_key=mailbox_key(copy),
                 run_id=run_id,
                 at=now,
                 state=State.PLANNED,
@@ -277,7 +275,7 @@ class Ledger:
                 location_before=location_before,
                 actor=actor,
             )
-        return Claim(copy.copy_id, token, action, run_id, expires_at)
+        return Claim(copy.copy_id, mailbox_key(copy), token, action, run_id, expires_at)
 
     def settle(
         self,
@@ -355,6 +353,7 @@ class Ledger:
             _add_event(
                 db,
                 copy_id=copy.copy_id,
+                mailbox_key=mailbox_key(copy),
                 run_id=run_id,
                 at=now,
                 state=state,
@@ -597,6 +596,7 @@ def _end_claim(
     _add_event(
         db,
         copy_id=claim.copy_id,
+        mailbox_key=claim.mailbox_key,
         run_id=claim.run_id,
         at=now,
         state=state,

@@ -73,6 +73,7 @@ class Claim:
     """The right to act once on a copy. Without it, or after it expired, nobody may."""
 
     copy_id: str
+    mailbox_key: str
     token: int
     action: Action
     run_id: str

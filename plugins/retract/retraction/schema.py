@@ -120,6 +120,7 @@ planned = sa.Table(
     sa.Column("mailbox_key", sa.Text, nullable=False),
     *_copy_columns(),
     sa.Column("action", Word(Action), nullable=False),
+    sa.Index(None, "run_id", "mailbox_key"),
 )
 """What each run set out to do: an outcome is owed for every row."""
 
@@ -153,7 +154,8 @@ events = sa.Table(
         autoincrement=True,
     ),
     sa.Column("copy_id", sa.String(32), nullable=False, index=True),
-    sa.Column("run_id", sa.Text, nullable=False, index=True),
+    sa.Column("run_id", sa.Text, nullable=False),
+    sa.Column("mailbox_key", sa.Text, nullable=False),
     sa.Column("at", UtcTime, nullable=False),
     sa.Column("state", Word(State), nullable=False),
     sa.Column("action", Word(Action), nullable=False),
@@ -163,6 +165,7 @@ events = sa.Table(
     sa.Column("location_after", LocationJson),
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("actor", sa.Text, nullable=False),
+    sa.Index(None, "run_id", "mailbox_key"),
 )
 """Everything that happened to a copy. Rows are added, never changed."""
 

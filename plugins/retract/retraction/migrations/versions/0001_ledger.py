@@ -72,6 +72,7 @@ def upgrade() -> None:
         _word("action"),
         sa.PrimaryKeyConstraint("run_id", "copy_id", name="pk_planned"),
     )
+    op.create_index("ix_planned_run_id", "planned", ["run_id", "mailbox_key"])
     op.create_table(
         "copies",
         _word("copy_id"),
@@ -100,6 +101,7 @@ def upgrade() -> None:
         ),
         _word("copy_id"),
         _text("run_id"),
+        _text("mailbox_key"),
         _time("at"),
         _word("state"),
         _word("action"),
@@ -112,7 +114,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("event_id", name="pk_events"),
     )
     op.create_index("ix_events_copy_id", "events", ["copy_id"])
-    op.create_index("ix_events_run_id", "events", ["run_id"])
+    op.create_index("ix_events_run_id", "events", ["run_id", "mailbox_key"])
     op.create_table(
         "mailbox_leases",
         _text("mailbox_key"),
