@@ -10,29 +10,24 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from local_tenant import receiver_stamps
 from local_tenant.attachments import archive, docx, logo, page, pdf
 from local_tenant.campaigns import (
     CAMPAIGN_KINDS,
     FREE_HOSTS,
     SHORTENERS,
     Campaign,
-    Feed,
-    Indicator,
-    IndicatorType,
     bad_host,
-    make_campaign,
     short_code,
 )
-from local_tenant.composing import Draft, Party, compose, web_page
-from local_tenant.delivery import Delivery, Placement, moment_before
+from local_tenant.composing import Draft, Party, web_page
+from local_tenant.delivery import Placement, moment_before
+from local_tenant.outbox import Outbox
 from local_tenant.people import GOOGLE_DOMAIN, MICROSOFT_DOMAIN, Person
 from local_tenant.phrases import PHRASES, Phrases, Text
-from local_tenant.receiver_stamps import Transit
 from local_tenant.verdict import Verdict
+from local_tenant.world import World
 from local_tenant.wrapped_links import safelinks, urldefense_v2, urldefense_v3
 
-_DOCUMENTATION_NETWORKS = ("192.0.2", "198.51.100", "203.0.113")
 _PAPERS = {
     "en": ("The Morning Letter", "morningletter.example"),
     "de": ("Gartenbrief", "gartenbrief.example"),
@@ -46,62 +41,16 @@ _SHOPS = ("Papierhaus", "Bike & Co", "Librairie du Port", "Teegarten", "Taller S
 _COMPANIES = ("Hansen Logistik", "Okafor Ltd", "Moreau & Fils", "Grupo Ibáñez", "Sato Industries")
 
 
-@dataclass(frozen=True, slots=True)
-class World:
-    """Who there is, and what evil goes round. The same for the same people and seed."""
-
-    people: tuple[Person, ...]
-    campaigns: dict[str, tuple[Campaign, ...]]
-    """By kind; every kind has at least one."""
-    seed: int
-    suffix_trap: Indicator
-    """A listed domain that a good newsletter's host ends with, but not at a dot."""
-
-    @staticmethod
-    def imagine(people: Sequence[Person], *, seed: int, waves: int) -> World:
-        """``waves`` campaigns of every kind. Raises ValueError without people."""
-        if not people:
-            raise ValueError("there are no mailboxes to write to")
-        rng = random.Random(f"{seed}/campaigns")
-        return World(
-            tuple(people),
-            {
-                kind: tuple(make_campaign(kind, rng) for _ in range(waves))
-                for kind in CAMPAIGN_KINDS
-            },
-            seed,
-            Indicator(
-                Feed.DOMAINS, IndicatorType.DOMAIN, f"letters-{rng.randrange(10_000, 99_999)}.net"
-            ),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Truth:
-    """What a delivery is, by the author's own knowledge."""
-
-    delivery_id: str
-    internet_message_id: str
-    """With its angle brackets, as in the header."""
-    kind: str
-    campaign: str
-    """Empty when it belongs to none."""
-    expected_disposition: Verdict
-    """Once the feeds list what they will list; NONE when there is nothing to act on."""
-
-
 class Author:
-    """Writes messages into ``deliveries`` and ``truth``."""
+    """Writes messages into ``outbox``."""
 
     def __init__(
         self, world: World, rng: random.Random, *, name: str, now: datetime, spread: bool
     ) -> None:
         """``name`` begins every delivery id. ``spread`` over the period before now, else now."""
-        self.deliveries: list[Delivery] = []
-        self.truth: list[Truth] = []
+        self.outbox = Outbox(rng, name)
         self._world = world
         self._rng = rng
-        self._name = name
         self._now = now.replace(microsecond=0)
         self._spread = spread
 
@@ -145,7 +94,7 @@ class Author:
                 charset=phrases.charset,
                 headers=tuple(headers),
             )
-            references.append(self._send(draft, readers, kind, at=sent_at))
+            references.append(self.outbox.send(draft, readers, kind, at=sent_at))
             sent_at = min(sent_at + timedelta(minutes=rng.randint(3, 600)), self._now)
 
     def announcement(self, kind: str) -> None:
@@ -155,22 +104,23 @@ class Author:
         text = _filled(phrases.announcement, self._facts(readers[0], writer))
         draft = Draft(
             _party(writer),
-            (Party("All", f"all@{_domain(writer)}"),),
+            (Party("All", f"all@{writer.domain}"),),
             text.subject,
             self._letter(phrases, text, readers[0], writer),
             charset=phrases.charset,
         )
-        self._send(draft, readers, kind)
+        self.outbox.send(draft, readers, kind, at=self._moment())
 
     def shared_document(self, kind: str) -> None:
         """A link to a document on a host that everybody shares."""
         writer, *readers = self._people(2, 3)
         phrases = PHRASES[readers[0].language]
         text = _filled(phrases.shared_document, self._facts(readers[0], writer))
-        self._send(
+        self.outbox.send(
             self._linking(phrases, text, _party(writer), readers, [self._document_url()]),
             readers,
             kind,
+            at=self._moment(),
         )
 
     def defanged(self, kind: str) -> None:
@@ -180,13 +130,13 @@ class Author:
         quoted = campaign.link.partition("?")[0].replace("https", "hxxps").replace(".", "[.]")
         lines = ("Please delete messages that lead to this page and do not open it:", quoted)
         draft = Draft(
-            Party("Security Operations", f"soc@{_domain(writer)}"),
+            Party("Security Operations", f"soc@{writer.domain}"),
             tuple(_party(reader) for reader in readers),
             "Current phishing wave",
             "\n\n".join(lines) + "\n",
             web_page(lines),
         )
-        self._send(draft, readers, kind, campaign=campaign, listed=False)
+        self.outbox.send(draft, readers, kind, at=self._moment(), campaign=campaign, listed=False)
 
     # ---- good mail from outside ------------------------------------------------------
 
@@ -257,7 +207,7 @@ class Author:
             ("X-Spam-Flag", "YES"),
         ]
         readers = self._people(3, 8)
-        if all(_domain(reader) == GOOGLE_DOMAIN for reader in readers):
+        if all(reader.domain == GOOGLE_DOMAIN for reader in readers):
             # Microsoft 365 would overwrite it; at Google it is a stranger's header.
             foreign.append(("X-Forefront-Antispam-Report", "SCL:9;SFV:SPM;CAT:HPHISH;DIR:OUT;"))
         self._newsletter(kind, readers=readers, headers=foreign)
@@ -297,7 +247,9 @@ class Author:
             charset=phrases.charset,
             headers=(("Reply-To", f"{boss.address.partition('@')[0]}@{bad_host(self._rng)}"),),
         )
-        self._send(draft, readers, kind, at_delivery=Verdict.SPOOF, outside=True)
+        self.outbox.send(
+            draft, readers, kind, at=self._moment(), at_delivery=Verdict.SPOOF, outside=True
+        )
 
     def phish_in_junk(self, kind: str) -> None:
         """Taken for spam at delivery and put into junk; known for worse later."""
@@ -339,7 +291,7 @@ class Author:
                 html="" if shape > 0.9 else draft.html,
                 attachments=(campaign.attachment,) if campaign.attachment else (),
             )
-            self._send(
+            self.outbox.send(
                 draft,
                 group,
                 kind,
@@ -359,7 +311,9 @@ class Author:
         draft = self._linking(
             phrases, text, Party("Team", f"team@{host}"), readers, [f"https://{host}/"]
         )
-        self._send(draft, readers, kind, at_delivery=verdict, placement=placement)
+        self.outbox.send(
+            draft, readers, kind, at=self._moment(), at_delivery=verdict, placement=placement
+        )
 
     # ---- shared parts ----------------------------------------------------------------
 
@@ -398,7 +352,15 @@ class Author:
                 *headers,
             ),
         )
-        self._send(draft, readers, kind, at_delivery=at_delivery, campaign=campaign, listed=False)
+        self.outbox.send(
+            draft,
+            readers,
+            kind,
+            at=self._moment(),
+            at_delivery=at_delivery,
+            campaign=campaign,
+            listed=False,
+        )
 
     def _receipt(self, kind: str, file_name: str) -> None:
         rng = self._rng
@@ -417,7 +379,7 @@ class Author:
         )
         order = f"https://shop.{domain}/orders/{facts['number']}?t={rng.getrandbits(48):012x}"
         draft = self._linking(phrases, text, Party(shop, f"orders@{domain}"), readers, [order])
-        self._send(replace(draft, attachments=(file,)), readers, kind)
+        self.outbox.send(replace(draft, attachments=(file,)), readers, kind, at=self._moment())
 
     def _linking(
         self,
@@ -467,13 +429,13 @@ class Author:
         """
         rng = self._rng
         everybody = list(self._world.people)
-        preferred = [person for person in everybody if _domain(person) == prefer]
+        preferred = [person for person in everybody if person.domain == prefer]
         if preferred:
             first = rng.choice(preferred)
             others = [person for person in self._people(least, most) if person != first]
             return [first, *others][:most]
-        home = _domain(rng.choice(everybody))
-        house = [person for person in everybody if _domain(person) == home]
+        home = rng.choice(everybody).domain
+        house = [person for person in everybody if person.domain == home]
         count = rng.randint(least, most)
         group = house if rng.random() < 0.6 and len(house) >= least else everybody
         return rng.sample(group, min(count, len(group)))
@@ -494,69 +456,6 @@ class Author:
                 f"https://www.dropbox.com/scl/fi/{short_code(rng).lower()}/plan.pdf",
             )
         )
-
-    def _send(
-        self,
-        draft: Draft,
-        readers: Sequence[Person],
-        kind: str,
-        *,
-        at: datetime | None = None,
-        at_delivery: Verdict = Verdict.NONE,
-        placement: Placement = Placement.INBOX,
-        campaign: Campaign | None = None,
-        listed: bool = True,
-        outside: bool = False,
-    ) -> str:
-        """Deliver one message, once for each service its readers are at; its Message-ID.
-
-        ``listed`` says that the feeds' listing of the campaign is about this message.
-        """
-        rng = self._rng
-        at = at or self._moment()
-        number = len(self.deliveries)
-        message_id = f"<{rng.getrandbits(64):016x}.{self._name}.{number}@{draft.sender.domain}>"
-        sent_at = at - timedelta(seconds=rng.randint(1, 40))
-        sent = compose(draft, message_id=message_id, sent_at=sent_at, rng=rng)
-        later = campaign.verdict if campaign and listed else Verdict.NONE
-        for domain in dict.fromkeys(_domain(reader) for reader in readers):
-            recipients = tuple(r.address for r in readers if _domain(r) == domain)
-            transit = Transit(
-                draft.sender.address,
-                f"{rng.choice(_DOCUMENTATION_NETWORKS)}.{rng.randrange(1, 255)}",
-                f"mail.{draft.sender.domain}",
-                recipients[0],
-                at,
-                readers[0].language,
-                internal=draft.sender.domain == domain and not outside,
-            )
-            if domain == GOOGLE_DOMAIN:
-                said, place = receiver_stamps.google_verdict(at_delivery)
-                stamps = receiver_stamps.google(transit, said, rng)
-            else:
-                said, place = at_delivery, placement
-                stamps = receiver_stamps.microsoft(transit, said, rng)
-            delivery_id = f"{self._name}-{len(self.deliveries):05d}-{domain.partition('.')[0]}"
-            self.deliveries.append(
-                Delivery(
-                    delivery_id,
-                    stamps + sent,
-                    recipients,
-                    at,
-                    place,
-                    is_read=rng.random() < 0.6,
-                )
-            )
-            self.truth.append(
-                Truth(
-                    delivery_id,
-                    message_id,
-                    kind,
-                    campaign.name if campaign else "",
-                    Verdict.gravest((said, later)),
-                )
-            )
-        return message_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -602,7 +501,3 @@ def _filled(text: Text, facts: dict[str, str]) -> Text:
 
 def _party(person: Person) -> Party:
     return Party(person.display_name, person.address)
-
-
-def _domain(person: Person) -> str:
-    return person.address.rpartition("@")[2]

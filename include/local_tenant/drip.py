@@ -8,10 +8,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from local_tenant.authoring import World
 from local_tenant.fill import deliver_all
 from local_tenant.generate import next_message
 from local_tenant.state import TenantState
+from local_tenant.world import World
 
 log = logging.getLogger(__name__)
 

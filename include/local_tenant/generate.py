@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from local_tenant.authoring import KINDS, Author, Truth, World
+from local_tenant.authoring import KINDS, Author
 from local_tenant.delivery import Delivery
 from local_tenant.known_later import FeedFiles, make_feeds
+from local_tenant.outbox import Truth
 from local_tenant.people import Person
+from local_tenant.world import World
 
 _MESSAGES_A_WAVE = 150
 """One more campaign of every kind for so many messages."""
@@ -51,10 +53,10 @@ def generate(
     for kind in KINDS:
         author.write(kind)
     shares = [kind.share for kind in KINDS.values()]
-    while len({truth.internet_message_id for truth in author.truth}) < messages:
+    while len({truth.internet_message_id for truth in author.outbox.truth}) < messages:
         author.write(rng.choices(list(KINDS), shares)[0])
     in_order = sorted(
-        zip(author.deliveries, author.truth, strict=True),
+        zip(author.outbox.deliveries, author.outbox.truth, strict=True),
         key=lambda pair: (pair[0].received_at, pair[0].delivery_id),
     )
     indicators = [
@@ -85,4 +87,4 @@ def next_message(world: World, rng: random.Random, now: datetime) -> Delivery:
     """One more message, delivered now: of the same people and the same campaigns."""
     author = Author(world, rng, name=f"d{rng.getrandbits(48):012x}", now=now, spread=False)
     author.write(rng.choices(list(KINDS), [kind.share for kind in KINDS.values()])[0])
-    return author.deliveries[0]
+    return author.outbox.deliveries[0]

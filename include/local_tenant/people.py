@@ -53,6 +53,10 @@ class Person:
     """An ISO 639-1 code."""
 
     @property
+    def domain(self) -> str:
+        return self.address.rpartition("@")[2]
+
+    @property
     def display_name(self) -> str:
         return f"{self.given_name} {self.family_name}"
 
