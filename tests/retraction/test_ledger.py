@@ -350,9 +350,9 @@ def test_processes_that_race_share_the_claims_between_them(ledger_url):
     workers = [context.Process(target=_claim_all, args=(ledger_url, n, won)) for n in range(3)]
     for worker in workers:
         worker.start()
-    winners = dict(won.get(timeout=60) for _ in range(30))
+    winners = dict(won.get(timeout=120) for _ in range(30))
     for worker in workers:
-        worker.join(timeout=60)
+        worker.join(timeout=120)
 
     assert [worker.exitcode for worker in workers] == [0, 0, 0]
     assert won.empty()

@@ -8,7 +8,7 @@ from datetime import timedelta
 import polars as pl
 import pytest
 from fake_provider import INBOX
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from words import RUN, START, WINDOW, copy, messages, plan, policy, verdict
 
@@ -181,6 +181,7 @@ def test_a_mailbox_s_gravest_and_newest_come_first():
     assert [r.message_id for r in result.retractions] == ["m3", "m2", "m4", "m1"]
 
 
+@settings(deadline=None)
 @given(st.permutations(range(6)), st.permutations(range(6)))
 def test_the_order_of_what_goes_in_does_not_matter(verdict_order, row_order):
     copies = [copy(number, f"box{number % 2}") for number in range(6)]
@@ -275,6 +276,7 @@ def test_up_to_the_cap_each_mailbox_is_a_shard_of_its_own():
     assert [len(shard) for shard in result] == [1, 1, 1]
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 4), max_size=8), st.integers(1, 6))
 def test_shards_hold_every_mailbox_once_and_share_the_work(sizes, cap):
     of = sized(sizes)
