@@ -91,6 +91,7 @@ class Outbox:
                     at,
                     place,
                     is_read=rng.random() < 0.6,
+                    categories=_tabs(draft, transit) if place is Placement.INBOX else (),
                 )
             )
             self.truth.append(
@@ -103,3 +104,10 @@ class Outbox:
                 )
             )
         return message_id
+
+
+def _tabs(draft: Draft, transit: Transit) -> tuple[str, ...]:
+    """The tab of the inbox that Gmail would sort it into."""
+    if any(name == "List-Id" for name, _ in draft.headers):
+        return ("CATEGORY_PROMOTIONS",)
+    return ("CATEGORY_PERSONAL" if transit.internal else "CATEGORY_UPDATES",)

@@ -234,6 +234,18 @@ def test_gmail_says_spam_by_where_it_puts_a_message(scenario):
                 assert row.expected_disposition is Verdict.SPAM
 
 
+def test_gmail_sorts_the_inbox_into_tabs(scenario):
+    kinds = {row.delivery_id: row.kind for row in scenario.truth}
+    for delivery in scenario.deliveries:
+        expected = {"newsletter": "PROMOTIONS", "receipt": "UPDATES"}.get(
+            kinds[delivery.delivery_id]
+        )
+        if expected:
+            assert delivery.categories == (f"CATEGORY_{expected}",)
+        if delivery.placement is Placement.JUNK:
+            assert delivery.categories == ()
+
+
 def test_good_mail_and_phish_nobody_learns_of_are_left_alone(scenario):
     for row in scenario.truth:
         assert (row.expected_disposition is Verdict.NONE) == (
