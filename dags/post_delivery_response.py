@@ -80,7 +80,7 @@ def post_delivery_response() -> None:
         label_map_index(connection)
         return response.list_mailboxes(folder, connection)
 
-    @task(trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS)
+    @task(trigger_rule=TriggerRule.ALL_DONE)
     def shard_mailboxes(folder: str) -> list[dict[str, Any]]:
         return response.shard_mailboxes(Settings(), folder)
 
@@ -94,7 +94,7 @@ def post_delivery_response() -> None:
         label_map_index(shard["label"])
         return response.collect(Settings(), folder, shard)
 
-    @task(trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS, inlets=[INDICATORS])
+    @task(trigger_rule=TriggerRule.ALL_DONE, inlets=[INDICATORS])
     def pin(folder: str) -> dict[str, Any]:
         return response.pin(Settings(), folder)
 
@@ -116,7 +116,7 @@ def post_delivery_response() -> None:
         label_map_index(shard["label"])
         return response.act(Settings(), folder, shard)
 
-    @task(trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS)
+    @task(trigger_rule=TriggerRule.ALL_DONE)
     def report(folder: str) -> None:
         finish_with(response.report(Settings(), folder))
 

@@ -43,7 +43,7 @@ def refresh_indicators() -> None:
         label_map_index(source)
         return refresh.read_source(folder, source)
 
-    @task(trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS, outlets=[INDICATORS])
+    @task(trigger_rule=TriggerRule.ALL_DONE, outlets=[INDICATORS])
     def commit(folder: str) -> Iterator[Metadata]:
         yield Metadata(INDICATORS, refresh.commit(Settings(), folder))
 

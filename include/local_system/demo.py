@@ -8,7 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
@@ -21,6 +28,8 @@ from retract.reports.model import Result, RunReport
 POLICY = REPOSITORY / "include" / "policies" / "demo.yaml"
 MESSAGES = 600
 MAILBOXES = 40
+_SAY_EVERY = 5.0
+"""Seconds between lines where there is no terminal to draw on."""
 
 
 def run_demo(home: Path, mail: Path | None, feeds: Sequence[Path]) -> bool:
@@ -36,7 +45,7 @@ def run_demo(home: Path, mail: Path | None, feeds: Sequence[Path]) -> bool:
     options += ["--mail", str(mail.absolute())] if mail else ["--messages", str(MESSAGES)]
     options += ["--scenario", str(scenario)]
     with _progress(console) as progress:
-        step = _Steps(progress)
+        step = _Steps(console, progress)
         step("Filling the local tenant with mail")
         with Tenant.start(options, home / "tenant.log") as tenant:
             step.done(f"{tenant.info.messages} messages, {tenant.info.copies} copies")
@@ -48,7 +57,7 @@ def run_demo(home: Path, mail: Path | None, feeds: Sequence[Path]) -> bool:
             )
             step("Preparing Airflow's database (SQLite)")
             airflow.migrate()
-            step.done("")
+            step.done()
             before = copies(tenant.info)
             step("refresh_indicators: a campaign becomes known")
             refreshed = airflow.test_dag("refresh_indicators") == 0
@@ -60,7 +69,7 @@ def run_demo(home: Path, mail: Path | None, feeds: Sequence[Path]) -> bool:
             step.done("" if responded else "ended red")
             step("Asking the tenant where every message is now")
             after = copies(tenant.info)
-            step.done("")
+            step.done()
     folder = airflow.newest_attempt("post_delivery_response")
     if folder is None or not (folder / "report.json").exists():
         raise SystemFailed(f"no report was written; see {airflow.home}/*.log")
@@ -93,41 +102,51 @@ def _progress(console: Console) -> Progress:
         TextColumn("{task.fields[note]}"),
         TimeElapsedColumn(),
         console=console,
+        disable=not console.is_terminal,
     )
 
 
 class _Steps:
-    """One progress line a step."""
+    """What is going on: a progress line a step on a terminal, else plain lines now and then."""
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, console: Console, progress: Progress) -> None:
+        self._console = console
         self._progress = progress
-        self._current = progress.add_task("", note="", visible=False)
+        self._current: TaskID | None = None
+        self._told_at = 0.0
 
     def __call__(self, description: str) -> None:
         self._current = self._progress.add_task(description, total=None, note="")
-        if not self._progress.console.is_terminal:
-            self._progress.console.print(f"{description} …")
+        self._say(f"{description} …")
 
-    def done(self, note: str) -> None:
-        self._progress.update(self._current, total=1, completed=1, note=note)
-        if note and not self._progress.console.is_terminal:
-            self._progress.console.print(f"  {note}")
+    def done(self, note: str = "") -> None:
+        if self._current is not None:
+            self._progress.update(self._current, total=1, completed=1, note=note)
+        if note:
+            self._say(f"  {note}")
 
     def watch(self, airflow: Airflow) -> None:
         """How far the response has come: mailboxes collected, then mailboxes acted on."""
         folder = airflow.newest_attempt("post_delivery_response")
-        if folder is None:
+        if folder is None or self._current is None:
             return
-        total = len(list((folder / "shards").glob("*.json")))
-        collected = len(list((folder / "collected").glob("*.json")))
-        to_act = len(list((folder / "to_act").glob("*.json")))
-        acted = len(list((folder / "acted").glob("*.json")))
+        total, collected, to_act, acted = (
+            len(list((folder / name).glob("*.json")))
+            for name in ("shards", "collected", "to_act", "acted")
+        )
         note = f"{collected}/{total} mailboxes collected"
         if to_act:
             note += f", {acted}/{to_act} acted on"
         self._progress.update(
             self._current, total=(total + to_act) or None, completed=collected + acted, note=note
         )
+        if time.monotonic() - self._told_at > _SAY_EVERY:
+            self._say(f"  {note}")
+
+    def _say(self, line: str) -> None:
+        self._told_at = time.monotonic()
+        if not self._console.is_terminal:
+            self._console.print(line)
 
 
 def _feeds_file(home: Path, scenario: Path, mail: Path | None, feeds: Sequence[Path]) -> Path:

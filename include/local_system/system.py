@@ -113,6 +113,8 @@ class Tenant:
     def stop(self) -> None:
         """End it by its process id, and wait until it is gone."""
         stop_process(self.process)
+        if self.process.stdout:
+            self.process.stdout.close()
 
     def __enter__(self) -> Self:
         return self
