@@ -282,16 +282,22 @@ _Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
 
 def _problem(path: Path, root: yaml.Node | None, settings: dict[str, Any], error: Any) -> str:
     where: tuple[str | int, ...] = error["loc"]
-    reason = error["msg"].removeprefix("Value error, ")
-    if error["type"] == "extra_forbidden":
-        reason = "unknown setting"
-    elif error["type"] == "missing":
-        reason = "missing"
-    setting = ".".join(str(part) for part in where)
-    if len(where) > 1 and where[0] == "sources":
-        setting = f"source {_name(settings, where[1])}" + "".join(f", {p}" for p in where[2:3])
-    line = _line(root, where)
-    return f"{path} line {line}: {setting}: {reason}" if setting else f"{path}: {reason}"
+    reason = {"extra_forbidden": "unknown setting", "missing": "missing"}.get(
+        error["type"], error["msg"].removeprefix("Value error, ")
+    )
+    if not where:
+        return f"{path}: {reason}"
+    return f"{path} line {_line(root, where)}: {_setting(settings, where)}: {reason}"
+
+
+def _setting(settings: dict[str, Any], where: tuple[str | int, ...]) -> str:
+    if where[0] != "sources" or len(where) == 1:
+        return ".".join(map(str, where))
+    # Below a setting come the names of pydantic's alternatives, but for columns.
+    inner = where[2 : 4 if "columns" in where else 3]
+    return f"source {_name(settings, where[1])}" + (
+        f", {'.'.join(map(str, inner))}" if inner else ""
+    )
 
 
 def _name(settings: dict[str, Any], number: Any) -> str:

@@ -1,0 +1,49 @@
+"""The published feeds beside the repository, whole."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from retract.errors import FeedError
+from retract.indicators.feeds import feeds_of_files
+from retract.indicators.refresh import read_source
+
+
+@pytest.mark.parametrize(
+    ("name", "lines", "same"),
+    [
+        ("openphish.txt", 300, 0),
+        ("phishing_database_domains.txt", 21_290, 2),
+        ("phishing_database_links.txt", 8_000, 3),
+    ],
+)
+def test_every_line_of_a_published_list_is_an_indicator(shared_data, now, name, lines, same):
+    """``same``: lines that are one indicator, as http:// and https:// of one URL are."""
+    path = shared_data / "feeds" / name
+
+    snapshot = read_source(feeds_of_files([path]).sources[0], now)
+
+    assert len(path.read_text(encoding="utf-8").splitlines()) == lines
+    assert snapshot.facts.rejected == 0
+    assert snapshot.listed == lines - same
+    assert snapshot.rows["indicator_id"].n_unique() == snapshot.listed
+
+
+def test_public_suffixes_among_published_domains_are_held_back(shared_data, now):
+    path = shared_data / "feeds" / "phishing_database_domains.txt"
+
+    rows = read_source(feeds_of_files([path]).sources[0], now).rows
+
+    held = set(rows.filter(rows["held_back"].is_not_null())["value"])
+    assert "s3.ap-south-1.amazonaws.com" in held
+    assert len(held) < 0.01 * rows.height
+
+
+@pytest.mark.parametrize("name", ["misp_event_badiis.json", "misp_event_mozi.json"])
+def test_a_misp_event_is_no_stix_bundle(shared_data, now, name):
+    path = shared_data / "feeds" / name
+    assert json.loads(path.read_text(encoding="utf-8"))
+    with pytest.raises(FeedError, match="no STIX bundle"):
+        read_source(feeds_of_files([path]).sources[0], now)
