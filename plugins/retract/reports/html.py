@@ -18,10 +18,9 @@ from typing import Any, Final
 import jinja2
 from markupsafe import Markup
 
-from retract.model import Provider
 from retract.reports.model import Result, RunReport, Where
 from retract.reports.plots import plots
-from retract.reports.text import clipped, defanged, visible, words
+from retract.reports.text import PROVIDER_NAMES, clipped, defanged, visible, words
 
 MAX_ROWS: Final = 500
 """Copies shown in each of the page's tables; the CSV file holds all."""
@@ -31,10 +30,6 @@ MAX_REASONS: Final = 10
 MAX_TEXT: Final = 300
 """Characters shown of one text that came out of a message."""
 
-PROVIDER_NAMES: Final = {
-    Provider.MICROSOFT365: "Microsoft 365",
-    Provider.GOOGLE_WORKSPACE: "Google Workspace",
-}
 _TEMPLATES: Final = Path(__file__).parent / "templates"
 
 

@@ -51,8 +51,8 @@ class RunFacts(_Facts):
     run_id: str
     started_at: AwareDatetime
     finished_at: AwareDatetime
-    mailboxes: int
-    """Mailboxes looked into."""
+    mailboxes: int | None
+    """Mailboxes looked into; None when what was judged came from no mailbox."""
     narrowed_to: tuple[str, ...] = ()
     """The addresses the run was narrowed to; empty means all."""
 
@@ -129,7 +129,7 @@ class SourceFacts(_Facts):
     """Indicators that could match; None when nobody counted."""
     held_back: int | None = None
     matched: int = 0
-    """Judged copies its indicators met, of those the policy has an action for or not."""
+    """Copies its indicators met, those left alone included."""
 
 
 class Timing(_Facts):

@@ -18,13 +18,14 @@ import vl_convert
 
 from retract.model import ACTIONABLE_DISPOSITIONS, Disposition
 from retract.reports.model import CopyResult, Result, RunReport
-from retract.reports.text import clipped, defanged, words
+from retract.reports.text import clipped, defanged, visible, words
 
 log = logging.getLogger(__name__)
 
 _WIDTH: Final = 440
 _TOP: Final = 10
 _LABEL: Final = 40
+_YEAR: Final = 365
 
 # Told apart by people who do not see red or green, on white and on black.
 RESULT_COLOURS: Final = {
@@ -126,11 +127,17 @@ def _days(report: RunReport) -> Plot | None:
         for day in report.days
     ]
     rows: list[Row] = [{"day": day, "judged": j, "retracted": r} for day, j, r in numbers]
+    span = report.days[-1].day - report.days[0].day
     base = alt.Chart(alt.InlineData(rows)).encode(
         x=alt.X(
             "day:T",
             title=None,
-            axis=alt.Axis(format="%d %b", labelOverlap=True, grid=False, tickCount=8),
+            axis=alt.Axis(
+                format="%b %Y" if span.days > _YEAR else "%d %b",
+                labelOverlap=True,
+                grid=False,
+                tickCount=8,
+            ),
             scale=alt.Scale(type="utc"),
         )
     )
@@ -215,8 +222,8 @@ def _indicators(report: RunReport) -> Plot | None:
     # Numbered, so that two indicators that look alike once clipped stay two bars.
     rows: list[Row] = [
         {
-            "indicator": f"{rank}. {_label(indicator)}",
-            "source": _label(source),
+            "indicator": f"{rank}. {_label(defanged(indicator))}",
+            "source": _label(visible(source)),
             "copies": copies,
         }
         for rank, ((indicator, source), copies) in enumerate(top, start=1)
@@ -247,12 +254,11 @@ def _indicators(report: RunReport) -> Plot | None:
     )
 
 
-def _label(text: str) -> str:
-    """Hostile text fit for a drawing.
+def _label(shown: str) -> str:
+    """Text fit for a drawing, from text fit to show.
 
     The drawing library cuts labels between UTF-16 units, and fails on half a character.
     """
-    shown = defanged(text)
     return clipped(_BEYOND_BMP.sub(lambda found: f"⟨U+{ord(found[0]):X}⟩", shown), _LABEL)
 
 

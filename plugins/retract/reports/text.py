@@ -7,6 +7,14 @@ raises, and applied to its own result changes nothing more.
 from __future__ import annotations
 
 import re
+from typing import Final
+
+from retract.model import Provider
+
+PROVIDER_NAMES: Final = {
+    Provider.MICROSOFT365: "Microsoft 365",
+    Provider.GOOGLE_WORKSPACE: "Google Workspace",
+}
 
 _JOINERS = "\u200c\u200d"
 

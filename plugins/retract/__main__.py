@@ -1,0 +1,122 @@
+"""``python -m retract``: what the program does for a person at a shell, without Airflow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from retract.errors import RetractError
+from retract.model import Disposition, Provider
+
+# Commands import what they need when they run: `--help` should not wait for table engines.
+
+DEFAULT_POLICY = Path(__file__).resolve().parents[2] / "include" / "policies" / "auto_retract.yaml"
+
+Actionable = Literal["malicious", "suspicious", "spoof", "spam", "bulk"]
+
+app = typer.Typer(
+    help="Finds delivered mail that is known to be bad now, and takes it out of the mailboxes.\n\n"
+    "The DAGs in Airflow do that; here is what needs neither Airflow nor a tenant.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+policy_app = typer.Typer(help="Policy files.", no_args_is_help=True)
+app.add_typer(policy_app, name="policy")
+
+
+@app.callback()
+def _main() -> None:
+    """Makes every command a named one, however few there are."""
+
+
+@app.command()
+def preview(
+    mail: Annotated[
+        Path, typer.Option(help="Exported mail: an .eml file, an mbox, a Maildir, or a folder.")
+    ],
+    feed: Annotated[
+        list[Path],
+        typer.Option(
+            help="Indicators: a list of URLs or domains, a CSV with named columns, a STIX bundle "
+            "(.json), or a feeds.yaml."
+        ),
+    ],
+    more_feeds: Annotated[
+        list[Path] | None, typer.Argument(help="More feeds, so that --feed *.txt works.")
+    ] = None,
+    policy: Annotated[
+        Path,
+        typer.Option(
+            help="What is done with which disposition.",
+            show_default="include/policies/auto_retract.yaml",
+        ),
+    ] = DEFAULT_POLICY,
+    provider: Annotated[
+        Provider, typer.Option(help="Whose mailboxes the mail shall be thought to lie in.")
+    ] = Provider.MICROSOFT365,
+    disposition: Annotated[
+        Actionable, typer.Option(help="What an indicator means where its feed does not say.")
+    ] = "malicious",
+    json: Annotated[
+        Path | None, typer.Option(help="Write every message with its matches here; - for stdout.")
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Write the report (HTML, CSV, JSON) into this folder.")
+    ] = None,
+) -> None:
+    """Judge exported mail: what would be done with which message, and why. Touches nothing.
+
+    Example: python -m retract preview --mail ~/export --feed urls.txt --feed domains.txt
+    """
+    from retract.cli.run_preview import run_preview
+
+    with _told():
+        run_preview(
+            mail,
+            [*feed, *(more_feeds or ())],
+            policy,
+            provider=provider,
+            disposition=Disposition(disposition),
+            json=json,
+            report=report,
+            clock=lambda: datetime.now(UTC),
+        )
+
+
+@policy_app.command("check")
+def policy_check(
+    file: Annotated[
+        Path,
+        typer.Argument(help="The policy file.", show_default="include/policies/auto_retract.yaml"),
+    ] = DEFAULT_POLICY,
+) -> None:
+    """Say what is wrong with a policy file, or print its matrix as it will act per provider.
+
+    Ends with 2 when the file is refused.
+    """
+    from retract.cli.check_policy import check_policy
+
+    with _told():
+        check_policy(file)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """An error that a person can mend is a message and an exit code, no traceback."""
+    try:
+        yield
+    except RetractError as error:
+        from retract.cli.terminal import console, plain
+
+        console(stderr=True).print(plain(str(error), style="red"))
+        raise typer.Exit(2) from error
+
+
+if __name__ == "__main__":
+    app(prog_name="python -m retract")
