@@ -36,7 +36,7 @@ def test_a_name_with_wildcard_characters_is_a_name_first(get, tmp_path):
 
 
 def test_no_file_and_a_too_large_file_are_clear_errors(get, tmp_path, monkeypatch):
-    with pytest.raises(FeedError, match="there is no file at .*none.txt"):
+    with pytest.raises(FeedError, match=r"there is no file at .*none\.txt"):
         get(tmp_path / "none.txt")
     monkeypatch.setattr(fetch, "MAX_BYTES", 10)
     (tmp_path / "big.txt").write_bytes(b"x" * 11)
@@ -114,7 +114,7 @@ def test_redirects_are_followed_but_not_for_ever(get, web):
 
 
 def test_redirects_lead_to_the_web_only(get, web):
-    with pytest.raises(FeedError, match="redirects to ftp://files.example"):
+    with pytest.raises(FeedError, match=r"redirects to ftp://files\.example"):
         get(web.deliver("/feed", b"", 302, Location="ftp://files.example/feed"))
     with pytest.raises(FeedError, match="which is not followed"):
         get(web.deliver("/feed", b"", 302, Location="file:///etc/passwd"))
@@ -147,7 +147,7 @@ def secure_url():
 
 
 def test_a_certificate_nobody_vouches_for_is_refused(get, secure_url):
-    with pytest.raises(FeedError, match="(?i)certificate"):
+    with pytest.raises(FeedError, match=r"(?i)certificate"):
         get(secure_url[0])
 
 
@@ -155,5 +155,5 @@ def test_https_does_not_fall_back_to_http(get, secure_url, tmp_path, monkeypatch
     url, authority = secure_url
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
-    with pytest.raises(FeedError, match="redirects to http://127.0.0.1, which is not followed"):
+    with pytest.raises(FeedError, match=r"redirects to http://127\.0\.0\.1, which is not followed"):
         get(url)

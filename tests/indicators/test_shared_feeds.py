@@ -20,7 +20,7 @@ from retract.indicators.refresh import read_source
     ],
 )
 def test_every_line_of_a_published_list_is_an_indicator(shared_data, now, name, lines, same):
-    """``same``: lines that are one indicator, as http:// and https:// of one URL are."""
+    """``same``: lines that say again what another one says, in another spelling."""
     path = shared_data / "feeds" / name
 
     snapshot = read_source(feeds_of_files([path]).sources[0], now)

@@ -295,9 +295,8 @@ def _setting(settings: dict[str, Any], where: tuple[str | int, ...]) -> str:
         return ".".join(map(str, where))
     # Below a setting come the names of pydantic's alternatives, but for columns.
     inner = where[2 : 4 if "columns" in where else 3]
-    return f"source {_name(settings, where[1])}" + (
-        f", {'.'.join(map(str, inner))}" if inner else ""
-    )
+    parts = [f"source {_name(settings, where[1])}", ".".join(map(str, inner))]
+    return ", ".join(filter(None, parts))
 
 
 def _name(settings: dict[str, Any], number: Any) -> str:

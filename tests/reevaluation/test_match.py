@@ -1,0 +1,290 @@
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from retract.lake.frames import messages_frame, observables_frame
+from retract.lake.store import Lake
+from retract.lake.tables import INDICATORS_TABLE
+from retract.model import (
+    CollectedMessage,
+    Copy,
+    Extraction,
+    Location,
+    Match,
+    Observable,
+    Place,
+    Provider,
+    Window,
+)
+from retract.model import ObservableType as Type
+from retract.observables import lookup
+from retract.reevaluation.match import MATCHES, full_match, in_force, meet
+
+NOW = datetime(2026, 1, 31, tzinfo=UTC)
+WINDOW = Window(NOW - timedelta(days=30), NOW)
+
+
+def message(name: str, *seen: tuple[Type, str], **more) -> CollectedMessage:
+    settings = {"received_at": NOW - timedelta(days=1), "extractor_version": 1} | more
+    return CollectedMessage(
+        copy=Copy(Provider.GOOGLE_WORKSPACE, "tenant", "ann", "ann@south.example", name),
+        location=Location(Place.INBOX),
+        extraction=Extraction("", "", "", "", tuple(Observable(*one, "html") for one in seen)),
+        **settings,
+    )
+
+
+def indicators(*listed: tuple[Type, str], **more) -> pl.DataFrame:
+    rows = []
+    for number, (kind, value) in enumerate(listed):
+        found = lookup.indicator_lookup(kind, value)
+        rows.append(
+            {
+                "indicator_id": f"i{number}",
+                "type": kind.value,
+                "value": value,
+                "lookup": found.text,
+                "key": lookup.key(kind, found.text),
+                "exact_only": found.exact,
+                "disposition": "malicious",
+                "confidence": 80,
+                "source": "list",
+                "campaign": "Winter",
+                "reference": "https://r.example",
+                "first_seen": NOW,
+                "last_seen": NOW,
+                "expires_at": None,
+                "held_back": None,
+                "active": True,
+            }
+            | more
+        )
+    return pl.DataFrame(rows, schema=INDICATORS_TABLE.empty().schema)
+
+
+def match(
+    messages: Iterable[CollectedMessage], listed: pl.DataFrame, window: Window = WINDOW
+) -> pl.DataFrame:
+    messages = list(messages)
+    return full_match(
+        messages_frame(messages, NOW).lazy(),
+        observables_frame(messages).lazy(),
+        listed.lazy(),
+        window,
+        NOW,
+    )
+
+
+URL = (Type.URL, "https://evil.example/a/b")
+SEEN = (Type.URL, "https://www.evil.example/a/b?c=1")
+
+
+def test_a_match_says_what_met_what_and_why():
+    read = message("m", SEEN)
+
+    matches = match([read], indicators(URL))
+
+    assert matches.schema == MATCHES
+    assert matches.columns == [field.name for field in dataclasses.fields(Match)]
+    assert matches.rows(named=True) == [
+        {
+            "copy_id": read.copy.copy_id,
+            "indicator_id": "i0",
+            "type": "url",
+            "observable": SEEN[1],
+            "indicator": URL[1],
+            "disposition": "malicious",
+            "confidence": 80,
+            "source": "list",
+            "campaign": "Winter",
+            "reference": "https://r.example",
+        }
+    ]
+
+
+@pytest.mark.parametrize(
+    ("seen", "listed", "expected"),
+    [
+        ((Type.URL, "https://host.example/"), (Type.URL, "https://host.example/"), True),
+        ((Type.URL, "https://host.example/x"), (Type.URL, "https://host.example/"), False),
+        ((Type.URL, "https://t.co/AbC"), (Type.URL, "https://t.co/xyz"), False),
+        ((Type.DOMAIN, "a.evil.example"), (Type.DOMAIN, "evil.example"), True),
+        ((Type.DOMAIN, "evil.example"), (Type.DOMAIN, "a.evil.example"), False),
+        ((Type.DOMAIN, "a.blogspot.com"), (Type.DOMAIN, "blogspot.com"), False),
+        ((Type.EMAIL_ADDRESS, "bob@evil.example"), (Type.EMAIL_ADDRESS, "@evil.example"), True),
+        ((Type.MD5, "a" * 32), (Type.MD5, "a" * 32), True),
+        ((Type.FILE_NAME, "evil.example"), (Type.DOMAIN, "evil.example"), False),
+    ],
+)
+def test_the_meaning_is_that_of_lookup_matches(seen, listed, expected):
+    assert match([message("m", seen)], indicators(listed)).height == expected
+
+
+@pytest.mark.parametrize(
+    "out_of_force",
+    [
+        {"active": False},
+        {"held_back": "shared host"},
+        {"expires_at": NOW},
+        {"expires_at": NOW - timedelta(days=1)},
+    ],
+)
+def test_an_indicator_out_of_force_matches_nothing(out_of_force):
+    assert match([message("m", SEEN)], indicators(URL, **out_of_force)).is_empty()
+
+
+def test_an_indicator_that_expires_later_matches():
+    assert match([message("m", SEEN)], indicators(URL, expires_at=NOW + timedelta(1))).height == 1
+
+
+def test_only_copies_delivered_in_the_window_are_judged():
+    tick = timedelta(microseconds=1)
+    times = [WINDOW.start - tick, WINDOW.start, WINDOW.end - tick, WINDOW.end]
+    read = [message(f"m{n}", SEEN, received_at=at) for n, at in enumerate(times)]
+
+    matches = match(read, indicators(URL))
+
+    assert set(matches["copy_id"]) == {read[1].copy.copy_id, read[2].copy.copy_id}
+
+
+def test_what_an_older_extractor_saw_does_not_count():
+    old, new = message("m", SEEN), message("m", extractor_version=2)
+    messages = messages_frame([new], NOW).lazy()
+
+    matches = full_match(
+        messages, observables_frame([old]).lazy(), indicators(URL).lazy(), WINDOW, NOW
+    )
+
+    assert matches.is_empty()
+
+
+def test_a_collision_of_keys_is_no_match():
+    listed = indicators(URL)
+    other = message("m", (Type.URL, "https://innocent.example/x"))
+    collision = listed.with_columns(
+        key=pl.lit(lookup.key(Type.URL, "innocent.example/x"), dtype=pl.Int64)
+    )
+    assert match([other], collision).is_empty()
+
+
+def test_one_copy_and_indicator_is_one_match_by_its_most_exact_observable():
+    seen = [(Type.URL, f"https://evil.example/a/b?n={number}") for number in range(50)]
+
+    matches = match([message("m", *seen, URL)], indicators(URL))
+
+    assert matches["observable"].to_list() == [URL[1]]
+
+
+def test_every_source_that_lists_it_is_a_match():
+    assert match([message("m", SEEN)], indicators(URL, URL)).height == 2
+
+
+def test_a_link_in_every_message_makes_no_more_rows_than_matches():
+    seen = [(Type.URL, f"https://evil.example/a/{number}") for number in range(20)]
+    read = [message(f"m{number}", *seen) for number in range(200)]
+    listed = indicators((Type.URL, "https://evil.example/a/"), *[URL] * 10)
+
+    assert match(read, listed).height == 200
+
+
+@pytest.mark.parametrize("part", ["messages", "indicators", "both"])
+def test_nothing_meets_nothing(part):
+    read = [] if part in ("messages", "both") else [message("m", SEEN)]
+    listed = indicators() if part in ("indicators", "both") else indicators(URL)
+    matches = match(read, listed)
+    assert matches.is_empty()
+    assert matches.schema == MATCHES
+
+
+def test_it_works_over_a_lake(tmp_path):
+    lake = Lake(str(tmp_path))
+    read = message("m", SEEN)
+    lake.add_messages([read, message("other", (Type.URL, "https://good.example/"))], NOW)
+    lake.replace_indicators(indicators(URL))
+    pinned = lake.versions()
+
+    def over_the_lake(versions):
+        return full_match(
+            lake.scan_messages(versions.messages, WINDOW),
+            lake.scan_observables(versions.observables, WINDOW),
+            lake.scan_indicators(versions.indicators),
+            WINDOW,
+            NOW,
+        )
+
+    assert over_the_lake(pinned)["copy_id"].to_list() == [read.copy.copy_id]
+    lake.replace_indicators(indicators())
+    assert over_the_lake(lake.versions()).is_empty()
+    assert over_the_lake(pinned).height == 1
+    assert over_the_lake(pinned.model_copy(update={"indicators": None})).is_empty()
+
+
+# --- the join equals the definition ---
+
+HOSTS = ("evil.example", "a.evil.example", "b.a.evil.example", "co.uk", "x.co.uk", "me.github.io")
+PATHS = ("", "/", "/a", "/a/", "/a/b", "/a/b?c", "/A", "/a/b/c/d/e/f")
+VALUES = {
+    Type.URL: [f"https://{host}{path}" for host in (*HOSTS, "203.0.113.7") for path in PATHS],
+    Type.DOMAIN: [*HOSTS, "github.io", "uk", "EVIL.example", "no domain"],
+    Type.EMAIL_ADDRESS: ["bob@evil.example", "ann@a.evil.example", "@evil.example", "@x.co.uk"],
+    Type.FILE_NAME: ["invoice.pdf", "Invoice.PDF", "evil.example"],
+    Type.SHA256: ["0" * 64, "a" * 64, "A" * 64],
+    Type.IP_ADDRESS: ["203.0.113.7", "2001:db8::1"],
+}
+values = st.sampled_from([(kind, value) for kind, some in VALUES.items() for value in some])
+mail = st.lists(st.lists(values, max_size=6), max_size=5)
+lists = st.lists(values, max_size=12)
+
+
+def mail_of(contents: list[list[tuple[Type, str]]]) -> list[CollectedMessage]:
+    return [message(f"m{number}", *seen) for number, seen in enumerate(contents)]
+
+
+@given(mail, lists)
+def test_the_join_finds_what_the_definition_says(contents, listed):
+    messages = mail_of(contents)
+    expected = {
+        (one.copy.copy_id, f"i{number}")
+        for one in messages
+        for number, (kind, value) in enumerate(listed)
+        if any(
+            seen.type is kind and lookup.matches(kind, seen.value, value)
+            for seen in one.extraction.observables
+        )
+    }
+
+    found = match(messages, indicators(*listed))
+
+    assert set(found.select("copy_id", "indicator_id").rows()) == expected
+    assert found.height == len(expected)
+    for row in found.rows(named=True):
+        assert lookup.matches(Type(row["type"]), row["observable"], row["indicator"])
+
+
+@given(mail, lists, st.data())
+def test_parts_add_up_to_the_whole(contents, listed, data):
+    """What an incremental match rests on: (new mail × all) and (all mail × new)."""
+    messages = mail_of(contents)
+    new_mail = set(data.draw(st.lists(st.sampled_from(messages)) if messages else st.just([])))
+    cut = data.draw(st.integers(0, len(listed)))
+    seen = observables_frame(messages).lazy()
+    rows = in_force(indicators(*listed).lazy(), NOW)
+    newly_listed = rows.filter(pl.col("indicator_id").is_in([f"i{n}" for n in range(cut)]))
+    known = messages_frame([one for one in messages if one not in new_mail], NOW).lazy()
+    everything = messages_frame(messages, NOW).lazy()
+
+    parts = [
+        meet(messages_frame(new_mail, NOW).lazy(), seen, rows),
+        meet(known, seen, newly_listed),
+        meet(known, seen, rows.join(newly_listed, on="indicator_id", how="anti")),
+    ]
+
+    whole = meet(everything, seen, rows)
+    assert pl.concat(parts).sort("copy_id", "indicator_id").equals(whole)
