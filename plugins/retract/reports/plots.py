@@ -214,9 +214,11 @@ def _delay(report: RunReport, copy: CopyResult) -> str:
 
 
 def _indicators(report: RunReport) -> Plot | None:
-    top = Counter(
+    met = Counter(
         found for copy in report.copies for found in {(m.indicator, m.source) for m in copy.reasons}
-    ).most_common(_TOP)
+    )
+    # Not by most_common: it leaves the order of equals to chance.
+    top = sorted(met.items(), key=lambda item: (-item[1], item[0]))[:_TOP]
     if not top:
         return None
     # Numbered, so that two indicators that look alike once clipped stay two bars.
