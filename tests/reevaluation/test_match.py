@@ -175,7 +175,7 @@ def test_a_collision_of_keys_is_no_match():
 
 
 def test_one_copy_and_indicator_is_one_match_by_its_most_exact_observable():
-    seen = [(Type.URL, f"https://evil.example/a/b?n={number}") for number in range(50)]
+    seen = [(Type.URL, f"https://a{number}.evil.example/a/b") for number in range(50)]
 
     matches = match([message("m", *seen, URL)], indicators(URL))
 
