@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from retract.errors import FeedConfigurationError
-from retract.indicators.feeds import Format, feeds_of_files, load_feeds, sources_of_files
+from retract.indicators.feeds import FeedsFile, Format, feeds_of_files, load_feeds, sources_of_files
 from retract.indicators.refresh import indicators_frame
 from retract.model import Disposition
 
@@ -53,6 +53,11 @@ def test_a_feeds_file_is_read(tmp_path):
     assert table.columns.value == "url"
     assert table.time_to_live is None
     assert feeds.hold_back.domains == ("own.example",)
+
+
+def test_feeds_survive_json(tmp_path):
+    feeds = load(tmp_path, GOOD.replace("P30D", "P1DT90M"))
+    assert FeedsFile.model_validate_json(feeds.model_dump_json()) == feeds
 
 
 def test_an_unknown_source_is_a_clear_error(tmp_path):
