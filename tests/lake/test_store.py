@@ -270,13 +270,20 @@ def test_a_refresh_does_not_overwrite_another_one(lake):
 # --- side by side ---
 
 
-def test_threads_that_collect_the_same_copies_add_them_once(lake, message):
+@pytest.mark.parametrize("compact_from", [2, store.COMPACT_FROM])
+def test_threads_that_collect_the_same_copies_add_them_once(
+    lake, message, monkeypatch, compact_from
+):
+    monkeypatch.setattr(store, "COMPACT_FROM", compact_from)
     start = threading.Barrier(4)
     added: list[int] = []
 
     def collect(first: int) -> None:
         start.wait()
-        added.append(lake.add_messages([message(n) for n in range(first, first + 20)], NOW))
+        added.extend(
+            lake.add_messages([message(n) for n in range(some, some + 5)], NOW)
+            for some in range(first, first + 20, 5)
+        )
 
     threads = [threading.Thread(target=collect, args=(first,)) for first in (0, 0, 10, 100)]
     for thread in threads:
@@ -285,7 +292,7 @@ def test_threads_that_collect_the_same_copies_add_them_once(lake, message):
         thread.join()
 
     messages, observables = everything(lake)
-    assert len(added) == 4, "none failed"
+    assert len(added) == 16, "none failed"
     assert sum(added) == messages.height == messages["copy_id"].n_unique() == 50
     assert observables.height == observables.n_unique()
     assert set(observables["copy_id"]) == set(messages["copy_id"])
@@ -367,3 +374,57 @@ def test_many_small_files_become_few_and_no_row_changes(lake, message, tmp_path,
     assert set(observables["copy_id"]) == set(messages["copy_id"])
     assert lake.scan_messages(pinned.messages, MONTH).collect().equals(before[0])
     assert lake.compact() == 0
+
+
+def test_two_who_compact_at_once_double_no_row(lake, message, monkeypatch):
+    lake.add_messages([message(1)], NOW)
+    lake.add_messages([message(2)], NOW)
+    monkeypatch.setattr(store, "COMPACT_FROM", 2)
+    before = everything(lake)
+    start, opened = threading.Barrier(2), threading.Barrier(2)
+    crowded = store._crowded_days
+
+    def both_see_it_crowded(table):
+        days = crowded(table)
+        if threading.current_thread() is not threading.main_thread():
+            opened.wait(timeout=10)
+        return days
+
+    monkeypatch.setattr(store, "_crowded_days", both_see_it_crowded)
+
+    def compact() -> None:
+        start.wait()
+        lake._compact(MESSAGES_TABLE)
+
+    threads = [threading.Thread(target=compact) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    after = everything(lake)
+    assert after[0].sort("copy_id").equals(before[0].sort("copy_id"))
+
+
+def test_large_files_are_not_written_again(lake, message, monkeypatch):
+    monkeypatch.setattr(store, "COMPACT_FROM", 2)
+    monkeypatch.setattr(store, "SMALL_FILE", 1)
+    lake.add_messages([message(1)], NOW)
+    lake.add_messages([message(2)], NOW)
+    assert lake.compact() == 0
+
+
+def test_days_are_compacted_one_by_one(lake, message, monkeypatch):
+    for number in range(4):
+        at = datetime(2026, 1, 5 + number % 2, tzinfo=UTC)
+        lake.add_messages([message(number, received_at=at)], NOW)
+    before = everything(lake)
+    monkeypatch.setattr(store, "COMPACT_FROM", 2)
+
+    assert lake.compact() == 4, "one of two files, of two days, of two tables"
+
+    for earlier, later in zip(before, everything(lake), strict=True):
+        assert set(later.drop("labels", "problems", strict=False).rows()) == set(
+            earlier.drop("labels", "problems", strict=False).rows()
+        )
+        assert later.height == earlier.height
