@@ -103,6 +103,7 @@ def start_system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[
                 policy_file=policy,
                 feeds_file=feeds or scenario / "feeds.yaml",
                 connections=tenant.info.airflow_connections(trust_headers=trust_headers),
+                extra={"RETRACT_RETRY_SECONDS": "0.1"},
             )
             airflow.migrate()
             return System(home, tenant, airflow)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from local_system import check
-from retract.model import Action, Disposition, Mode, Provider
+from retract.model import Action, Disposition, Provider
 from retract.reports.model import Result
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def test_a_later_indicator_meets_old_mail_in_preview_and_then_in_earnest(
 
     assert taught.respond(mode="preview") == 0
     preview = taught.report()
-    assert preview.run.mode is Mode.PREVIEW
+    assert preview.preview
     assert {c.result for c in preview.copies} == {Result.WOULD_RETRACT}
     assert {(c.provider.value, c.mailbox, c.message_id) for c in preview.copies} == set(expected)
     assert system.audit() == audit

@@ -17,6 +17,7 @@ from retract.errors import (
     RetractError,
     Throttled,
 )
+from retract.orchestration.settings import Settings
 
 if TYPE_CHECKING:
     from airflow.sdk.definitions.context import Context
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 PERMANENT = (AuthenticationFailed, ConfigurationError, MailboxUnavailable, PermissionDenied)
 """Waiting does not mend these: a person has to."""
 
-_BASE_SECONDS = 15.0
 _LONGEST_SECONDS = 900.0
 
 
@@ -52,13 +52,13 @@ class ShardFailed(RetractError):
         return max(waits, default=None)
 
 
-def wait_seconds(try_number: int, asked: float | None, shard: int) -> float:
-    """How long to wait before the next try, in seconds.
+def wait_seconds(base: float, try_number: int, asked: float | None, shard: int) -> float:
+    """How long to wait before the next try, in seconds: ``base`` doubled with each try.
 
     Never less than the provider asked for. The jitter depends on the shard, so that shards
     that failed together do not come back together.
     """
-    backoff = min(_BASE_SECONDS * 2.0 ** (try_number - 1), _LONGEST_SECONDS)
+    backoff = min(base * 2.0 ** (try_number - 1), _LONGEST_SECONDS)
     jitter = random.Random(f"{shard}/{try_number}").random()
     return (asked or 0.0) + backoff * (0.5 + jitter)
 
@@ -83,8 +83,10 @@ class MailboxRetryPolicy(RetryPolicy):
         elif isinstance(exception, Throttled):
             asked = exception.retry_after
         shard = context["ti"].map_index if context else -1
-        delay = timedelta(seconds=wait_seconds(try_number, asked, shard or 0))
-        return RetryDecision.retry(delay, f"{type(exception).__name__}: tried {try_number}")
+        seconds = wait_seconds(Settings().retry_seconds, try_number, asked, shard or 0)
+        return RetryDecision.retry(
+            timedelta(seconds=seconds), f"{type(exception).__name__}: tried {try_number}"
+        )
 
     def serialize(self) -> dict[str, Any]:
         return {}

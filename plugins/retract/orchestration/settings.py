@@ -37,6 +37,8 @@ class Settings(BaseSettings):
     max_shards: int = Field(default=256, ge=1, le=1000)
     """One mailbox a task up to this many tasks; whole-mailbox shards beyond it."""
 
+    retry_seconds: float = Field(default=15.0, ge=0)
+    """The first wait before a mailbox's task is tried again; later ones double."""
     retention_days: int = Field(default=90, ge=1)
     """How long the lake keeps what it knows of a delivered message."""
 
