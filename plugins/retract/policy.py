@@ -1,7 +1,7 @@
 """The policy file: which disposition leads to which action, and what is never touched.
 
 `load_policy` is the only way in from a file. It refuses, with the line and the reason,
-whatever it does not know: a setting that is misspelt must not be a setting that is ignored.
+whatever it does not know.
 """
 
 from __future__ import annotations
@@ -15,33 +15,32 @@ from datetime import timedelta
 from enum import StrEnum
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Final, Self, TypeVar
+from typing import Annotated, Final, Self, TypeVar
 
 import idna
-import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
-    BeforeValidator,
-    ConfigDict,
     Field,
     StrictBool,
-    ValidationError,
     model_validator,
 )
-from yaml.reader import ReaderError
 
 from retract.errors import PolicyError
 from retract.model import ACTIONABLE_DISPOSITIONS, Action, Disposition, Mode, Provider
+from retract.settings_file import (
+    ActionableDisposition,
+    Duration,
+    Misfits,
+    Section,
+    SettingPath,
+    SettingsFile,
+)
 
 Settings = TypeVar("Settings", bound=BaseModel)
 
-MAX_FILE_BYTES: Final = 64 * 1024
-MAX_DEPTH: Final = 8
 MAX_LOOKBACK: Final = timedelta(days=366)
 
-_DURATION = re.compile(r"P(?=.)(\d{1,6}W|(\d{1,6}D)?(T(?=.)(\d{1,6}H)?(\d{1,6}M)?(\d{1,9}S)?)?)")
-_PLAIN_WORD = re.compile(r"\w{1,60}")
 _ADDRESS = re.compile(r"[^@\s]+@[^@\s]+")
 
 
@@ -50,12 +49,6 @@ class SoftDeleteFolder(StrEnum):
 
     DELETED_ITEMS = "deleted_items"
     RECOVERABLE_ITEMS = "recoverable_items"
-
-
-def _duration(value: object) -> object:
-    if not isinstance(value, str) or not _DURATION.fullmatch(value):
-        raise ValueError("write an ISO-8601 duration of weeks, days, hours or minutes, as PT15M")
-    return value
 
 
 def _domain(value: str) -> str:
@@ -89,21 +82,11 @@ def _normal(address: str) -> str:
         return address.strip().lower()
 
 
-def _actionable(value: object) -> object:
-    if value not in ACTIONABLE_DISPOSITIONS:
-        raise ValueError(
-            "not a disposition that gets an action; write one of "
-            + ", ".join(ACTIONABLE_DISPOSITIONS)
-        )
-    return value
-
-
 def _sorted_set(values: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(sorted(set(values)))
 
 
-Duration = Annotated[timedelta, BeforeValidator(_duration)]
-Actions = dict[Annotated[Disposition, BeforeValidator(_actionable)], Action]
+Actions = dict[ActionableDisposition, Action]
 Addresses = Annotated[
     tuple[Annotated[str, AfterValidator(_address)], ...], AfterValidator(_sorted_set)
 ]
@@ -115,39 +98,27 @@ Domains = Annotated[
 ]
 
 
-class _Misfits(ValueError):
-    """Settings that are each well formed but do not fit together: (path, reason) pairs."""
-
-    def __init__(self, misfits: list[tuple[tuple[str, ...], str]]) -> None:
-        super().__init__("; ".join(f"{'.'.join(path)}: {reason}" for path, reason in misfits))
-        self.misfits = misfits
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class GoogleWorkspacePolicy(_Section):
+class GoogleWorkspacePolicy(Section):
     """What differs from ``actions`` for Google Workspace mailboxes."""
 
     actions: Actions = Field(default_factory=dict)
 
 
-class Microsoft365Policy(_Section):
+class Microsoft365Policy(Section):
     """What differs from ``actions`` for Microsoft 365 mailboxes."""
 
     actions: Actions = Field(default_factory=dict)
     soft_delete_folder: SoftDeleteFolder = SoftDeleteFolder.DELETED_ITEMS
 
 
-class ProviderPolicies(_Section):
+class ProviderPolicies(Section):
     """The providers' sections; one that is left out follows ``actions``."""
 
     google_workspace: GoogleWorkspacePolicy = GoogleWorkspacePolicy()
     microsoft365: Microsoft365Policy = Microsoft365Policy()
 
 
-class Exempt(_Section):
+class Exempt(Section):
     """Copies that are judged and reported, but not acted on."""
 
     mailboxes: Addresses = ()
@@ -180,7 +151,7 @@ class PolicyRow:
     undo: str
 
 
-class Policy(_Section):
+class Policy(Section):
     """A policy file. Frozen; equal files have equal digests whatever their layout."""
 
     mode: Mode = Mode.PREVIEW
@@ -200,10 +171,10 @@ class Policy(_Section):
     def _fits_together(self) -> Self:
         misfits = [*self._interval_misfits(), *self._google_misfits()]
         if misfits:
-            raise _Misfits(misfits)
+            raise Misfits(*misfits)
         return self
 
-    def _interval_misfits(self) -> Iterator[tuple[tuple[str, ...], str]]:
+    def _interval_misfits(self) -> Iterator[tuple[SettingPath, str]]:
         try:
             _cron(self.reevaluate_every)
         except ValueError as error:
@@ -216,7 +187,7 @@ class Policy(_Section):
         if self.lookback > MAX_LOOKBACK:
             yield ("lookback",), f"longer than {MAX_LOOKBACK.days} days"
 
-    def _google_misfits(self) -> Iterator[tuple[tuple[str, ...], str]]:
+    def _google_misfits(self) -> Iterator[tuple[SettingPath, str]]:
         """Soft delete exists only in Microsoft 365: stated for Google, or fallen through to it."""
         own = self.providers.google_workspace.actions
         for disposition in ACTIONABLE_DISPOSITIONS:
@@ -380,10 +351,7 @@ def _cron(interval: timedelta) -> str:
     )
 
 
-# ---------------------------------------------------------------------------------------------
-# Reading the file
-
-_Path = tuple[str | int, ...]
+_FILE: Final = SettingsFile(Policy, kind="policy", error=PolicyError, max_bytes=64 * 1024)
 
 
 def load_policy(path: Path | str) -> Policy:
@@ -391,152 +359,9 @@ def load_policy(path: Path | str) -> Policy:
 
     Raises PolicyError with one line for each thing that is wrong: file, line, setting, reason.
     """
-    path = Path(path)
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise PolicyError(f"{path}: cannot be read: {error.strerror or error}") from error
-    if len(data) > MAX_FILE_BYTES:
-        raise PolicyError(f"{path}: larger than {MAX_FILE_BYTES // 1024} KiB; is it a policy?")
-    return parse_policy(data, name=str(path))
+    return _FILE.load(Path(path))
 
 
 def parse_policy(data: bytes, *, name: str) -> Policy:
     """The same for a file's bytes; ``name`` is what messages call it."""
-    try:
-        settings, lines = _read_yaml(data)
-    except _YamlProblem as problem:
-        raise PolicyError(f"{name} line {problem.line}: {problem.reason}") from problem
-    try:
-        return Policy.model_validate(settings)
-    except ValidationError as error:
-        problems = sorted(
-            (_line_of(path, lines), _shown(path), reason) for path, reason in _problems(error)
-        )
-    raise PolicyError(
-        "\n".join(f"{name} line {line}: {setting}: {reason}" for line, setting, reason in problems)
-    )
-
-
-class _YamlProblem(Exception):
-    def __init__(self, line: int, reason: str) -> None:
-        super().__init__(reason)
-        self.line = line
-        self.reason = reason
-
-
-def _read_yaml(data: bytes) -> tuple[dict[str, Any], dict[_Path, int]]:
-    """The file's plain values, and the line of every key and item by its path."""
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        raise _YamlProblem(line, "not UTF-8 text") from error
-    try:
-        _check_events(text)
-        loader = yaml.SafeLoader(text)
-        root = loader.get_single_node()
-        if not isinstance(root, yaml.MappingNode):
-            raise _YamlProblem(1, "a policy is a mapping of settings; this file holds none")
-        lines: dict[_Path, int] = {(): 1}
-        return _plain_mapping(loader, root, (), lines), lines
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        reason = error.problem or error.context or "not YAML"
-        raise _YamlProblem(mark.line + 1 if mark else 1, f"not readable YAML: {reason}") from error
-    except ReaderError as error:
-        line = text.count("\n", 0, error.position) + 1
-        raise _YamlProblem(line, "not readable YAML: a control character") from error
-
-
-def _check_events(text: str) -> None:
-    """Refuse what could make reading costly: references and deep nesting."""
-    depth = 0
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
-        line = event.start_mark.line + 1 if event.start_mark else 1
-        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-            raise _YamlProblem(line, "anchors and aliases (& and *) have no place in a policy")
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
-        if depth > MAX_DEPTH:
-            raise _YamlProblem(line, f"nested more than {MAX_DEPTH} deep")
-
-
-def _plain(loader: yaml.SafeLoader, node: yaml.Node, path: _Path, lines: dict[_Path, int]) -> Any:
-    if isinstance(node, yaml.MappingNode):
-        return _plain_mapping(loader, node, path, lines)
-    if isinstance(node, yaml.SequenceNode):
-        _require_tag(node, "tag:yaml.org,2002:seq")
-        items = []
-        for number, item in enumerate(node.value):
-            lines[(*path, number)] = item.start_mark.line + 1
-            items.append(_plain(loader, item, (*path, number), lines))
-        return items
-    try:
-        return loader.construct_object(node)
-    except ValueError as error:  # a date or number that looks like one but is none
-        raise _YamlProblem(node.start_mark.line + 1, f"{node.value[:40]!r}: {error}") from error
-
-
-def _plain_mapping(
-    loader: yaml.SafeLoader, node: yaml.MappingNode, path: _Path, lines: dict[_Path, int]
-) -> dict[str, Any]:
-    _require_tag(node, "tag:yaml.org,2002:map")
-    settings: dict[str, Any] = {}
-    for key_node, value_node in node.value:
-        line = key_node.start_mark.line + 1
-        if not isinstance(key_node, yaml.ScalarNode):
-            raise _YamlProblem(line, "a key must be a plain word")
-        key = key_node.value
-        if key in settings:
-            first = lines[(*path, key)]
-            raise _YamlProblem(line, f"{key!r} is written twice; the first is on line {first}")
-        lines[(*path, key)] = line
-        settings[key] = _plain(loader, value_node, (*path, key), lines)
-    return settings
-
-
-def _require_tag(node: yaml.Node, tag: str) -> None:
-    if node.tag != tag:
-        raise _YamlProblem(node.start_mark.line + 1, f"the tag {node.tag!r} is not allowed")
-
-
-def _problems(error: ValidationError) -> Iterator[tuple[_Path, str]]:
-    for problem in error.errors():
-        path: _Path = tuple(part for part in problem["loc"] if part != "[key]")
-        cause = problem.get("ctx", {}).get("error")
-        if isinstance(cause, _Misfits):
-            yield from cause.misfits
-        elif problem["type"] == "extra_forbidden":
-            yield path, "unknown setting; known here: " + ", ".join(_known_settings(path[:-1]))
-        elif problem["type"] == "missing":
-            yield path, "missing"
-        elif isinstance(cause, ValueError):
-            yield path, str(cause)
-        else:
-            shown = repr(problem["input"])
-            shown = shown if len(shown) <= 60 else shown[:57] + "…"
-            yield path, f"{problem['msg']}, not {shown}"
-
-
-def _known_settings(path: _Path) -> list[str]:
-    section: Any = Policy
-    for part in path:
-        section = section.model_fields[part].annotation
-    return list(section.model_fields)
-
-
-def _shown(path: _Path) -> str:
-    """The setting's name for a message of one line, whatever the file calls it."""
-    parts = (str(part) for part in path)
-    return ".".join(part if _PLAIN_WORD.fullmatch(part) else ascii(part)[:60] for part in parts)
-
-
-def _line_of(path: _Path, lines: dict[_Path, int]) -> int:
-    """The line of the path, or of the nearest thing around it that the file holds."""
-    while path not in lines:
-        path = path[:-1]
-    return lines[path]
+    return _FILE.parse(data, name=name)

@@ -13,12 +13,9 @@ from urllib.parse import urlsplit
 import yaml
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     StrictBool,
-    ValidationError,
     field_serializer,
     model_validator,
 )
@@ -26,11 +23,17 @@ from pydantic import (
 from retract.errors import FeedConfigurationError
 from retract.indicators.hold_back import HoldBack
 from retract.indicators.listed import AnyType
-from retract.model import ACTIONABLE_DISPOSITIONS, Disposition
+from retract.model import Disposition
+from retract.settings_file import (
+    ActionableDisposition,
+    Duration,
+    Misfits,
+    Section,
+    SettingsFile,
+)
 
-MAX_FILE_BYTES: Final = 1024 * 1024
+MAX_TIME_TO_LIVE: Final = timedelta(days=99_999)
 
-_DURATION = re.compile(r"P(?=.)(\d{1,4}W|(\d{1,5}D)?(T(?=.)(\d{1,6}H)?(\d{1,6}M)?)?)")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _CSV_VALUE_COLUMNS: Final = ("indicator", "value", "ioc", "url", "domain", "observable")
 _CSV_TYPE_COLUMNS: Final = ("type", "indicator_type", "ioc_type", "kind")
@@ -47,23 +50,11 @@ class Format(StrEnum):
     """A STIX 2.0 or 2.1 bundle."""
 
 
-def _duration(value: object) -> object:
-    if isinstance(value, timedelta):
-        return value
-    if not isinstance(value, str) or not _DURATION.fullmatch(value):
-        raise ValueError("write an ISO-8601 duration of weeks, days or hours, as P30D")
-    return value
-
-
-def _positive(value: timedelta) -> timedelta:
+def _lifetime(value: timedelta) -> timedelta:
     if value <= timedelta(0):
         raise ValueError("must be longer than nothing")
-    return value
-
-
-def _actionable(value: Disposition) -> Disposition:
-    if value not in ACTIONABLE_DISPOSITIONS:
-        raise ValueError("write one of " + ", ".join(ACTIONABLE_DISPOSITIONS))
+    if value > MAX_TIME_TO_LIVE:
+        raise ValueError(f"longer than {MAX_TIME_TO_LIVE.days} days")
     return value
 
 
@@ -80,15 +71,11 @@ def _location(value: str) -> str:
     return value
 
 
-Duration = Annotated[timedelta, BeforeValidator(_duration), AfterValidator(_positive)]
+TimeToLive = Annotated[Duration, AfterValidator(_lifetime)]
 Text = Annotated[str, Field(min_length=1, max_length=1000)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Columns(_Section):
+class Columns(Section):
     """Which column of a CSV source holds what. An empty cell means the source's own setting."""
 
     value: Text
@@ -101,7 +88,7 @@ class Columns(_Section):
     expires_at: Text | None = None
 
 
-class Source(_Section):
+class Source(Section):
     """One source of indicators."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
@@ -111,9 +98,9 @@ class Source(_Section):
     """A path relative to the feeds file, * and ** allowed, or an http(s) URL."""
     type: AnyType = "auto"
     """What the values are, where neither the format nor a column says so."""
-    disposition: Annotated[Disposition, AfterValidator(_actionable)]
+    disposition: ActionableDisposition
     confidence: Annotated[int, Field(strict=True, ge=0, le=100)]
-    time_to_live: Duration | None = None
+    time_to_live: TimeToLive | None = None
     """How long an indicator stays in force after it was last listed. None: while it is listed,
     so that taking a line out of an own list revokes it."""
     campaign: str = ""
@@ -130,11 +117,11 @@ class Source(_Section):
     def _fits_together(self) -> Self:
         is_csv = self.format is Format.CSV
         if is_csv and self.columns is None:
-            raise ValueError("columns: a csv source needs to know at least {value: <column>}")
+            raise Misfits((("columns",), "a csv source needs to know at least {value: <column>}"))
         if not is_csv and (self.columns or self.delimiter != "," or self.header is not True):
             raise ValueError(f"columns, delimiter and header are for csv, not {self.format}")
         if self.format is Format.STIX and self.type != "auto":
-            raise ValueError("type: STIX patterns state the type themselves; leave it out")
+            raise Misfits((("type",), "STIX patterns state the type themselves; leave it out"))
         return self
 
     @property
@@ -143,11 +130,15 @@ class Source(_Section):
 
     @field_serializer("time_to_live")
     def _iso(self, value: timedelta | None) -> str | None:
-        return None if value is None else f"P{value.days}DT{value.seconds // 60}M"
+        # Not as pydantic writes it: P1Y, which is refused when it is read again.
+        return None if value is None else f"P{value.days}DT{value.seconds}S"
 
 
-class FeedsFile(_Section):
+class FeedsFile(Section):
     """A whole feeds file."""
+
+    # A location may hold a secret, and what is refused must not end up in a log.
+    model_config = ConfigDict(hide_input_in_errors=True)
 
     sources: tuple[Source, ...] = ()
     hold_back: HoldBack = HoldBack()
@@ -155,9 +146,13 @@ class FeedsFile(_Section):
     @model_validator(mode="after")
     def _names_are_unique(self) -> Self:
         names = [source.name.lower() for source in self.sources]
-        for name in names:
-            if names.count(name) > 1:
-                raise ValueError(f"sources: two are named {name!r}; every name must be another")
+        misfits = [
+            (("sources", number, "name"), f"two are named {name!r}; every name must be another")
+            for number, name in enumerate(names)
+            if name in names[:number]
+        ]
+        if misfits:
+            raise Misfits(*misfits)
         return self
 
     @property
@@ -172,34 +167,22 @@ class FeedsFile(_Section):
         raise FeedConfigurationError(f"there is no source {name!r} in the feeds file")
 
 
+_FILE: Final = SettingsFile(
+    FeedsFile,
+    kind="feeds file",
+    error=FeedConfigurationError,
+    max_bytes=1024 * 1024,
+    items={"sources": "source"},
+)
+
+
 def load_feeds(path: Path | str) -> FeedsFile:
     """Read a feeds file; relative locations become relative to its folder.
 
     Raises FeedConfigurationError with the line, the source and the reason.
     """
     path = Path(path)
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise FeedConfigurationError(f"{path}: cannot be read: {error.strerror}") from error
-    if len(data) > MAX_FILE_BYTES:
-        raise FeedConfigurationError(f"{path}: larger than 1 MiB; is it a feeds file?")
-    try:
-        text = data.decode("utf-8-sig")
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        settings = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
-    except UnicodeDecodeError as error:
-        raise FeedConfigurationError(f"{path}: not UTF-8 text") from error
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise FeedConfigurationError(f"{path}: not readable YAML: {error}") from error
-    if not isinstance(settings, dict):
-        raise FeedConfigurationError(f"{path}: a feeds file is a mapping with sources in it")
-    try:
-        feeds = FeedsFile.model_validate(settings)
-    except ValidationError as error:
-        problems = [_problem(path, root, settings, one) for one in error.errors()]
-        raise FeedConfigurationError("\n".join(problems)) from error
+    feeds = _FILE.load(path)
     return feeds.model_copy(
         update={"sources": tuple(_below(path.absolute().parent, one) for one in feeds.sources)}
     )
@@ -261,62 +244,3 @@ def _below(folder: Path, source: Source) -> Source:
     if source.is_remote:
         return source
     return source.model_copy(update={"location": str(folder / Path(source.location).expanduser())})
-
-
-class _Loader(yaml.SafeLoader):
-    """Refuses a key that is written twice: YAML would silently take the last one."""
-
-
-def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
-    keys = [loader.construct_object(key) for key, _ in node.value]
-    for (key_node, _), key in zip(node.value, keys, strict=True):
-        if keys.count(key) > 1:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"{key!r} is written twice", key_node.start_mark
-            )
-    return loader.construct_mapping(node, deep=True)
-
-
-_Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
-
-
-def _problem(path: Path, root: yaml.Node | None, settings: dict[str, Any], error: Any) -> str:
-    where: tuple[str | int, ...] = error["loc"]
-    reason = {"extra_forbidden": "unknown setting", "missing": "missing"}.get(
-        error["type"], error["msg"].removeprefix("Value error, ")
-    )
-    if not where:
-        return f"{path}: {reason}"
-    return f"{path} line {_line(root, where)}: {_setting(settings, where)}: {reason}"
-
-
-def _setting(settings: dict[str, Any], where: tuple[str | int, ...]) -> str:
-    if where[0] != "sources" or len(where) == 1:
-        return ".".join(map(str, where))
-    # Below a setting come the names of pydantic's alternatives, but for columns.
-    inner = where[2 : 4 if "columns" in where else 3]
-    parts = [f"source {_name(settings, where[1])}", ".".join(map(str, inner))]
-    return ", ".join(filter(None, parts))
-
-
-def _name(settings: dict[str, Any], number: Any) -> str:
-    source = settings["sources"][number]
-    named = source.get("name") if isinstance(source, dict) else None
-    return repr(named) if named else f"number {int(number) + 1}"
-
-
-def _line(node: yaml.Node | None, where: Iterable[str | int]) -> int:
-    """The line of the setting, or of the nearest thing around it that the file holds."""
-    line = 1
-    for part in where:
-        if isinstance(node, yaml.SequenceNode) and isinstance(part, int):
-            node = node.value[part]
-            line = node.start_mark.line + 1
-        elif isinstance(node, yaml.MappingNode):
-            found = [(key, value) for key, value in node.value if key.value == part]
-            if not found:
-                break
-            line, node = found[0][0].start_mark.line + 1, found[0][1]
-        else:
-            break
-    return line

@@ -9,12 +9,13 @@ from collections.abc import Iterable
 from functools import cached_property
 from typing import Annotated, Final
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator
 
 from retract.indicators.shared_hosts import SHARED_HOSTS
 from retract.model import ObservableType
 from retract.observables.domain import canonical_domain, is_public_suffix
 from retract.observables.url import split_canonical
+from retract.settings_file import Section
 
 PUBLIC_SUFFIX: Final = "public suffix: anybody can register names below it"
 SHARED_HOST: Final = "shared host: good mail names it too"
@@ -28,10 +29,8 @@ def _host_pattern(text: str) -> str:
     return wildcard + domain
 
 
-class HoldBack(BaseModel):
+class HoldBack(Section):
     """Hosts that no domain indicator may name, besides the program's own SHARED_HOSTS."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     domains: tuple[Annotated[str, AfterValidator(_host_pattern)], ...] = ()
     """``example.com`` means that host, with or without www; ``*.example.com`` all below it."""
