@@ -342,6 +342,22 @@ def test_a_folder_inside_deleted_items_is_trash_too(scripted: Make) -> None:
     assert len(bench.script.calls) == 1  # folders are asked for once
 
 
+def test_a_folder_that_could_not_be_asked_for_is_asked_for_again(scripted: Make) -> None:
+    bench = scripted(MICROSOFT)
+    state: Answer = (200, {}, {"id": "message-1", "parentFolderId": "sent"})
+    known: list[Answer] = [
+        (200, {}, {"id": name, "displayName": name})
+        for name in ("inbox", "junk", "deleted", "sent")
+    ]
+    bench.script.lines = [state, *known[:3], (400, {}, {})]
+    with pytest.raises(MailboxError):
+        bench.mailboxes.locate(bench.copy)
+    bench.script.lines = [state, *known[3:]]
+    location = bench.mailboxes.locate(bench.copy)
+    assert location is not None
+    assert location.place == "sent"
+
+
 def test_every_call_asks_for_ids_that_last(scripted: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     preferences = []
     send = httpx.Client.send

@@ -50,10 +50,11 @@ class MailFolders:
     def describe(self, folder_id: str) -> Folder:
         """The folder's place and name. A folder that cannot be found any more is OTHER."""
         while folder_id not in self._known and self._unasked:
-            name, place = self._unasked.pop(0)
+            name, place = self._unasked[0]
             answer = self._ask(name)
             if answer is not None:
                 self._known[answer.id] = Folder(place, answer.name)
+            del self._unasked[0]  # not before: a call that failed is to be made again
         if folder_id not in self._known:
             self._known[folder_id] = self._look_up(folder_id)
         return self._known[folder_id]
