@@ -6,6 +6,7 @@ from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from traceback import format_exception
 
 import pytest
 import sqlalchemy as sa
@@ -407,6 +408,13 @@ def test_an_error_names_no_password():
     ):
         ledger.migrate()
     assert "topsecret" not in str(told.value)
+
+
+@pytest.mark.parametrize("password", ["top:secret/x", "top@secret:x", "[topsecret"])
+def test_a_password_that_breaks_the_url_is_not_told_either(password):
+    with pytest.raises(ConfigurationError, match="ledger's URL") as told:
+        Ledger(f"postgresql://u:{password}@127.0.0.1:port/none")
+    assert "secret" not in "".join(format_exception(told.value))
 
 
 def test_on_sqlite_a_reader_is_not_stopped_by_a_writer(sqlite_url):

@@ -476,6 +476,12 @@ def _engine(url: str) -> sa.Engine:
             return engine
     except (sa.exc.ArgumentError, ImportError) as error:
         raise ConfigurationError(f"the ledger's URL cannot be used: {error}") from error
+    except ValueError:
+        # Not the error's own words: it quotes a part of the URL, perhaps of its password.
+        raise ConfigurationError(
+            "the ledger's URL cannot be used: its port is no number, or its password holds a "
+            "character that must be written in percent form, such as %40 for @"
+        ) from None
     raise ConfigurationError(
         "the ledger's URL must name an SQLite file (sqlite:////path/ledger.db) or a PostgreSQL "
         "database (postgresql+psycopg2://…)"
