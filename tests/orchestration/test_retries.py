@@ -50,6 +50,15 @@ def test_the_rest_is_tried_again(error: Exception) -> None:
     assert decision.retry_delay.total_seconds() > 0
 
 
+@pytest.mark.parametrize("seconds", [3601.0, 86_400.0, 1e300])
+def test_a_wait_that_would_hold_up_the_runs_to_come_is_left_to_them(seconds: float) -> None:
+    throttled = Throttled("slow", retry_after=seconds)
+    for error in (throttled, ShardFailed({"a": throttled, "b": TenantUnreachable("down")})):
+        decision = MailboxRetryPolicy().evaluate(error, 1, 5)
+        assert decision.action.value == "fail"
+        assert "later run" in (decision.reason or "")
+
+
 @given(
     st.integers(1, 30),
     st.one_of(st.none(), st.floats(0, 3600)),

@@ -26,6 +26,8 @@ PERMANENT = (AuthenticationFailed, ConfigurationError, MailboxUnavailable, Permi
 """Waiting does not mend these: a person has to."""
 
 _LONGEST_SECONDS = 900.0
+_LONGEST_ASKED_SECONDS = 3600.0
+"""A run that waited longer would keep the runs after it from starting."""
 
 
 class ShardFailed(RetractError):
@@ -82,6 +84,11 @@ class MailboxRetryPolicy(RetryPolicy):
             asked = exception.retry_after
         elif isinstance(exception, Throttled):
             asked = exception.retry_after
+        if asked is not None and asked > _LONGEST_ASKED_SECONDS:
+            return RetryDecision.fail(
+                f"the provider asks for a wait of more than {_LONGEST_ASKED_SECONDS / 60:.0f} "
+                f"minutes: a later run goes on from here ({exception})"
+            )
         shard = context["ti"].map_index if context else -1
         seconds = wait_seconds(Settings().retry_seconds, try_number, asked, shard or 0)
         return RetryDecision.retry(
