@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import Any
 
 from airflow.sdk import Asset
@@ -53,14 +54,15 @@ def read_source(path: str, name: str) -> int:
 
     folder = RunFolder(path)
     feeds = folder.read("feeds.json", FeedsFile)
+    for earlier in (_snapshot(folder, name), _error(folder, name)):  # before a person cleared it
+        earlier.unlink(missing_ok=True)
     try:
         snapshot = refresh.read_source(feeds.source(name), utc_now(), feeds.hold_back)
     except FeedError as error:
         folder.write_text(f"errors/{name}.txt", str(error))
         raise
-    snapshots = folder.path / "snapshots"
-    snapshots.mkdir(exist_ok=True)
-    snapshot.write(snapshots / f"{name}.parquet")
+    _snapshot(folder, name).parent.mkdir(exist_ok=True)
+    snapshot.write(_snapshot(folder, name))
     log.info(
         "%s lists %d indicators; %d held back, %d entries rejected",
         name,
@@ -82,8 +84,7 @@ def commit(settings: Settings, path: str) -> dict[str, Any]:
     feeds = folder.read("feeds.json", FeedsFile)
     snapshots, errors = [], {}
     for source in feeds.enabled:
-        file = folder.path / "snapshots" / f"{source.name}.parquet"
-        told = folder.path / "errors" / f"{source.name}.txt"
+        file, told = _snapshot(folder, source.name), _error(folder, source.name)
         if file.exists():
             snapshots.append(Snapshot.read(file))
         elif told.exists():
@@ -103,3 +104,11 @@ def check(path: str) -> list[str]:
 
     report = RunFolder(path).read("refreshed.json", RefreshReport)
     return [f"{one.error} (its last good version stays in force)" for one in report.failed]
+
+
+def _snapshot(folder: RunFolder, name: str) -> Path:
+    return folder.path / "snapshots" / f"{name}.parquet"
+
+
+def _error(folder: RunFolder, name: str) -> Path:
+    return folder.path / "errors" / f"{name}.txt"
