@@ -130,7 +130,7 @@ def post_delivery_response() -> None:
     acted = act.partial(folder=folder).expand(shard=planned)
     listed >> mailboxes
     collected >> pinned >> matched >> planned
-    acted >> report(folder)
+    [planned, acted] >> report(folder)
 
 
 post_delivery_response()

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -125,9 +125,11 @@ def shard_mailboxes(settings: Settings, path: str) -> list[Shard]:
     if missing:
         folder.write(MISSING, Listing(connection="", problems=(_not_found(sorted(missing)),)))
     dealt = deal(sorted(entries, key=lambda e: (e.connection, e.mailbox_id)), settings.max_shards)
-    for index, members in enumerate(dealt):
-        folder.write(f"shards/{index:05}.json", ShardMembers(mailboxes=tuple(members)))
-    return [_shard(index, [m.address for m in members]) for index, members in enumerate(dealt)]
+    labels = []
+    for index, members in enumerate(padded(dealt, folder.most_before("shards"))):
+        folder.write(_file("shards", index), ShardMembers(mailboxes=tuple(members)))
+        labels.append(_label([member.address for member in members]))
+    return _shards(labels)
 
 
 def _not_found(addresses: list[str]) -> str:
@@ -141,6 +143,19 @@ def deal(mailboxes: list[MailboxEntry], cap: int) -> list[list[MailboxEntry]]:
     """Whole mailboxes in at most ``cap`` shards of nearly equal size, in the given order."""
     count = min(cap, len(mailboxes))
     return [mailboxes[number::count] for number in range(count)]
+
+
+T = TypeVar("T")
+
+
+def padded(shards: list[list[T]], length: int) -> list[list[T]]:
+    """The shards and then empty ones: at least one, and no fewer than ``length``.
+
+    Airflow marks the mapped tasks that a cleared run no longer needs as removed, counts those
+    as done (so that what follows starts too early), and never revives them when the next
+    clearing needs them again. So an attempt maps over no fewer shards than the one before.
+    """
+    return shards + [[] for _ in range(max(1, length) - len(shards))]
 
 
 class ShardMembers(BaseModel):
@@ -160,7 +175,7 @@ def collect(settings: Settings, path: str, shard: Shard) -> int:
 
     folder = RunFolder(path)
     run, lake = folder.run(), Lake(settings.lake)
-    members = folder.read(_file("shards", shard), ShardMembers).mailboxes
+    members = folder.read(_file("shards", shard["index"]), ShardMembers).mailboxes
     failures: dict[str, Exception] = {}
     results: list[Collected] = []
     with folder.timed("collect", shard["index"]), _Providers(_policy(folder)) as providers:
@@ -173,7 +188,7 @@ def collect(settings: Settings, path: str, shard: Shard) -> int:
                 log.error("%s: %s", entry.address, error)
                 failures[entry.address] = error
                 results.append(Collected(mailbox=entry.address, problem=str(error)))
-    folder.write(_file("collected", shard), ShardCollected(mailboxes=tuple(results)))
+    folder.write(_file("collected", shard["index"]), ShardCollected(mailboxes=tuple(results)))
     if failures:
         raise ShardFailed(failures)
     return sum(result.new_copies for result in results)
@@ -217,7 +232,7 @@ def match(settings: Settings, path: str) -> int:
 
 
 def make_plan(settings: Settings, path: str) -> list[Shard]:
-    """Decide, and plan what is still to do. Returns the shards to act on; none in preview."""
+    """Decide, and plan what is still to do. Returns the shards to act on, empty in preview."""
     import polars as pl
 
     from retract.reevaluation.decide import decide
@@ -242,14 +257,13 @@ def make_plan(settings: Settings, path: str) -> list[Shard]:
         planning.write_plan(plan, folder.path / "plan.json")
         ledger.record_run(plan, utc_now())
     log.info("%d to retract, %d left alone", len(plan.retractions), len(plan.skipped))
-    if plan.mode is Mode.PREVIEW:
-        return []
     addresses = {key: group[0].mailbox for key, group in plan.by_mailbox().items()}
-    shards = []
-    for index, keys in enumerate(planning.shards(plan, settings.max_shards)):
-        shards.append(_shard(index, [addresses[key] for key in keys]))
-        folder.write(_file("to_act", shards[-1]), ToAct(mailbox_keys=tuple(keys)))
-    return shards
+    shards = planning.shards(plan, settings.max_shards) if plan.mode is Mode.ENFORCE else []
+    labels = []
+    for index, keys in enumerate(padded(shards, folder.most_before("to_act"))):
+        folder.write(_file("to_act", index), ToAct(mailbox_keys=tuple(keys)))
+        labels.append(_label([addresses[key] for key in keys]))
+    return _shards(labels)
 
 
 class ToAct(BaseModel):
@@ -287,7 +301,7 @@ def act(settings: Settings, path: str, shard: Shard) -> dict[str, int]:
         _ledger(settings) as ledger,
         _Providers(_policy(folder)) as providers,
     ):
-        for key in folder.read(_file("to_act", shard), ToAct).mailbox_keys:
+        for key in folder.read(_file("to_act", shard["index"]), ToAct).mailbox_keys:
             retractions = to_do[key]
             address = retractions[0].mailbox
             try:
@@ -300,7 +314,7 @@ def act(settings: Settings, path: str, shard: Shard) -> dict[str, int]:
             counts.update(result.counts)
             if result.problem:
                 failures[address] = MailboxError(result.problem)
-    folder.write(_file("acted", shard), Acted(counts=counts))
+    folder.write(_file("acted", shard["index"]), Acted(counts=counts))
     if failures:
         raise ShardFailed(failures)
     return {state.value: count for state, count in counts.items()}
@@ -412,13 +426,18 @@ def _ledger(settings: Settings) -> Ledger:
     return ledger
 
 
-def _shard(index: int, addresses: list[str]) -> Shard:
-    more = f" and {len(addresses) - 1} more" if len(addresses) > 1 else ""
-    return {"index": index, "label": f"{addresses[0]}{more}"}
+def _shards(labels: list[str]) -> list[Shard]:
+    return [{"index": index, "label": label} for index, label in enumerate(labels)]
 
 
-def _file(folder: str, shard: Shard) -> str:
-    return f"{folder}/{shard['index']:05}.json"
+def _label(addresses: list[str]) -> str:
+    if not addresses:
+        return "nothing to do"
+    return addresses[0] + (f" and {len(addresses) - 1} more" if len(addresses) > 1 else "")
+
+
+def _file(folder: str, index: int) -> str:
+    return f"{folder}/{index:05}.json"
 
 
 class _Providers:

@@ -163,6 +163,11 @@ class RunFolder:
         """Read a model back. Raises FileNotFoundError when its task has not written it."""
         return kind.model_validate_json((self.path / name).read_text(encoding="utf-8"))
 
+    def most_before(self, folder: str) -> int:
+        """How many files an earlier attempt at the same run had at most in a sub-folder."""
+        attempts = (one for one in self.path.parent.iterdir() if one.name < self.path.name)
+        return max((len(list((one / folder).glob("*.json"))) for one in attempts), default=0)
+
     def read_all(self, folder: str, kind: type[M]) -> list[M]:
         """Every model in a sub-folder, in the order of the file names."""
         files = sorted((self.path / folder).glob("*.json"))
