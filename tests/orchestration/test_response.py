@@ -1,0 +1,60 @@
+"""Dealing mailboxes to tasks: all of them, once, in stable numbers."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from retract.model import Provider
+from retract.orchestration.response import ToAct, deal, padded
+from retract.orchestration.runs import MailboxEntry, RunFolder
+
+
+def entry(number: int) -> MailboxEntry:
+    return MailboxEntry(
+        provider=Provider.MICROSOFT365,
+        connection="c",
+        mailbox_id=str(number),
+        address=f"{number}@north.example",
+    )
+
+
+@given(st.integers(0, 300), st.integers(1, 50))
+def test_every_mailbox_is_dealt_once_and_evenly(count: int, cap: int) -> None:
+    mailboxes = [entry(number) for number in range(count)]
+    shards = deal(mailboxes, cap)
+    assert sorted(m.mailbox_id for shard in shards for m in shard) == sorted(
+        m.mailbox_id for m in mailboxes
+    )
+    assert len(shards) == min(cap, count)
+    if shards:
+        assert max(map(len, shards)) - min(map(len, shards)) <= 1
+
+
+@given(st.lists(st.lists(st.integers(), min_size=1), max_size=20), st.integers(0, 30))
+def test_the_number_of_tasks_never_shrinks_and_is_never_none(
+    shards: list[list[int]], before: int
+) -> None:
+    made = padded(shards, before)
+    assert made[: len(shards)] == shards
+    assert not any(made[len(shards) :])
+    assert len(made) == max(1, before, len(shards))
+
+
+def test_only_earlier_attempts_at_the_same_run_count(tmp_path: Path) -> None:
+    def attempt(run_id: str, day: int, shards: int) -> RunFolder:
+        folder = RunFolder.create(tmp_path, "d", run_id, datetime(2026, 1, day, tzinfo=UTC))
+        for index in range(shards):
+            folder.write(f"to_act/{index:05}.json", ToAct(mailbox_keys=()))
+        return folder
+
+    attempt("r", 1, 4)
+    attempt("r", 2, 2)
+    now = attempt("r", 3, 9)
+    attempt("r", 4, 20)
+    attempt("other", 1, 30)
+    assert now.most_before("to_act") == 4
+    assert now.most_before("shards") == 0
