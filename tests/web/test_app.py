@@ -75,6 +75,15 @@ def test_reports_are_listed_and_opened(client: Browser, folder: RunFolder) -> No
     assert opened.headers["x-content-type-options"] == "nosniff"
 
 
+def test_a_run_of_another_version_hides_no_other(client: Browser, tmp_path: Path) -> None:
+    other = RunFolder.create(tmp_path, "post_delivery_response", "2", datetime.now(UTC))
+    other.write_text("run.json", '{"colour": "green"}')
+    page = client.get("/dags/post_delivery_response/reports")
+    assert page.status_code == 200
+    assert "enforce" in page.text
+    assert "1 runs" in page.text
+
+
 @pytest.mark.parametrize(
     "path",
     [
