@@ -67,6 +67,9 @@ def test_params_win_over_everything() -> None:
             "later than",
         ),
         ({"mode": "enforce"}, "mode"),
+        ({"mailboxes": [""]}, "not an address"),
+        ({"mailboxes": ["ann"]}, "not an address"),
+        ({"mailboxes": ["ann@north.example\nERROR - forged"]}, "not an address"),
         ({"enforce": True}, "enforce"),
         ({"mailboxes": "all"}, "mailboxes"),
     ],
@@ -84,3 +87,13 @@ def test_no_run_ever_widens_the_policy(allowed: Mode, asked: str) -> None:
     assert narrowed is Mode.PREVIEW or allowed is Mode.ENFORCE
     if asked == "preview":
         assert narrowed is Mode.PREVIEW
+
+
+def test_a_refusal_stays_on_its_line_whatever_a_param_holds() -> None:
+    with pytest.raises(ConfigurationError) as told:
+        parse_params({"mailboxes": ["ann@north.example\n\x1b[31mforged"]})
+    assert str(told.value).isprintable()
+
+
+def test_addresses_are_taken_in_one_form() -> None:
+    assert parse_params({"mailboxes": [" Ann@North.example "]}).mailboxes == ("ann@north.example",)

@@ -24,8 +24,8 @@ def current_request() -> RunRequest:
 
 
 def label_map_index(label: str) -> None:
-    """What the UI shows instead of a mapped task's number."""
-    get_current_context()["label"] = label  # type: ignore[typeddict-unknown-key]
+    """What the UI shows instead of a mapped task's number: at most 250 characters of it."""
+    get_current_context()["label"] = label[:250]  # type: ignore[typeddict-unknown-key]
 
 
 def finish_with(problems: list[str]) -> None:

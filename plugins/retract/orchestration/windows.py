@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    ValidationError,
+    model_validator,
+)
 
 from retract.errors import ConfigurationError
 from retract.model import Mode, Window
+
+
+def _address(value: str) -> str:
+    address = value.strip().lower()
+    local, _, domain = address.rpartition("@")
+    if not local or not domain or " " in address or not address.isprintable():
+        raise ValueError(f"{value!a} is not an address; write one as ann@example.com")
+    return address
 
 
 class RunParams(BaseModel):
@@ -19,7 +34,7 @@ class RunParams(BaseModel):
     window_start: AwareDatetime | None = None
     window_end: AwareDatetime | None = None
     mode: Literal["policy", "preview"] = "policy"
-    mailboxes: tuple[str, ...] = ()
+    mailboxes: tuple[Annotated[str, AfterValidator(_address)], ...] = ()
     """Addresses to judge; empty means all."""
 
     @model_validator(mode="after")
