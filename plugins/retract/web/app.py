@@ -14,6 +14,7 @@ from fastapi import FastAPI, HTTPException
 from fastapi import Path as PathParam
 from fastapi.responses import FileResponse, HTMLResponse
 from jinja2 import Environment, PackageLoader
+from pydantic import ValidationError
 
 from retract.orchestration.runs import Run, slug
 from retract.orchestration.settings import Settings
@@ -57,14 +58,15 @@ def create_app(settings: Settings) -> FastAPI:
         )
         rows = [
             {
-                "run": Run.model_validate_json(file.read_text(encoding="utf-8")),
+                "run": run,
                 "path": f"{file.parent.parent.name}/{file.parent.name}",
                 "reported": (file.parent / "report.html").exists(),
             }
             for file in attempts[:_NEWEST]
+            if (run := _run(file))
         ]
         page = pages.get_template("reports.html.j2").render(
-            dag_id=dag_id, rows=rows, left_out=max(0, len(attempts) - _NEWEST)
+            dag_id=dag_id, rows=rows, left_out=len(attempts) - len(rows)
         )
         return HTMLResponse(page, headers=_HEADERS)
 
@@ -78,6 +80,14 @@ def create_app(settings: Settings) -> FastAPI:
         return FileResponse(path, media_type=_FILES[file], headers=_HEADERS)
 
     return app
+
+
+def _run(file: Path) -> Run | None:
+    """None for a run of another version of the program, which wrote down other things."""
+    try:
+        return Run.model_validate_json(file.read_bytes())
+    except ValidationError:
+        return None
 
 
 def _folder(settings: Settings, dag_id: str) -> Path:
