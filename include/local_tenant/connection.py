@@ -8,8 +8,8 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from local_tenant import control
+from local_tenant.mailbox import Hosting, Provider
 from local_tenant.state import TenantState
-from local_tenant.store import Hosting, Provider
 
 
 class ConnectionInfo(BaseModel):

@@ -12,8 +12,9 @@ from typing import Any
 from fastapi import APIRouter, HTTPException
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from local_tenant.mailbox import AuditEntry, Item, Mailbox, Provider
 from local_tenant.state import TenantState
-from local_tenant.store import AuditEntry, Item, Mailbox, Provider, UnknownRecipient
+from local_tenant.store import UnknownRecipient
 
 PREFIX = "/_tenant"
 

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from local_tenant.fill import deliver_all
-from local_tenant.generate import next_message
 from local_tenant.state import TenantState
-from local_tenant.world import World
+from local_tenant.synthetic.generate import next_message
+from local_tenant.synthetic.world import World
 
 log = logging.getLogger(__name__)
 

@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from local_tenant.delivery import Delivery, Placement
-from local_tenant.generate import generate, write_scenario
 from local_tenant.mail_source import load_mail
+from local_tenant.mailbox import Provider
 from local_tenant.people import Person, people
 from local_tenant.state import TenantState
-from local_tenant.store import Provider
-from local_tenant.world import World
+from local_tenant.synthetic.generate import generate, write_scenario
+from local_tenant.synthetic.world import World
 
 
 def fill(

@@ -17,11 +17,12 @@ from typing import Any
 import httpx
 import uvicorn
 
-from local_tenant import control, google_oauth, tls
+from local_tenant import control, tls
 from local_tenant.app import make_app
 from local_tenant.connection import ConnectionInfo
+from local_tenant.google import oauth
+from local_tenant.mailbox import Item, Mailbox, Provider
 from local_tenant.state import Clock, TenantSettings, TenantState, new_state, system_clock
-from local_tenant.store import Item, Mailbox, Provider
 
 _START_SECONDS = 30.0
 _STOP_SECONDS = 15.0
@@ -98,7 +99,7 @@ def running_tenant(
         key_file = (folder / "service_account.json").absolute()
         with socket.create_server((tls.HOST, port)) as listening:
             state.origin = f"https://{tls.HOST}:{listening.getsockname()[1]}"
-            google_oauth.write_key_file(state, key_file)
+            oauth.write_key_file(state, key_file)
             context = tls.server_context(ca_file)
             config = uvicorn.Config(
                 make_app(state),

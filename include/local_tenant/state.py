@@ -12,8 +12,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from fastapi import Request, Response
 from pydantic import BaseModel, ConfigDict, SecretStr
 
+from local_tenant.mailbox import Provider
 from local_tenant.quota import Budget, Slots
-from local_tenant.store import Provider, Store
+from local_tenant.store import Store
 
 Clock = Callable[[], datetime]
 Next = Callable[[Request], Awaitable[Response]]

@@ -10,17 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local_tenant.mime import parse
-from local_tenant.store import (
-    ChangeKind,
-    Hosting,
-    Place,
-    Provider,
-    Store,
-    UnknownRecipient,
-    owner_of_id,
-    read_content,
-)
+from local_tenant.content import read_content
+from local_tenant.item_ids import owner_of_id
+from local_tenant.mailbox import ChangeKind, Hosting, Provider
+from local_tenant.microsoft.mime import parse
+from local_tenant.places import Place
+from local_tenant.store import Store, UnknownRecipient
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 ANNA, ZOE = "anna@north.example", "zoe@south.example"

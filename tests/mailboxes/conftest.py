@@ -27,9 +27,9 @@ from mailbox_bench import (
     speak_httplib2,
 )
 
+from local_tenant.mailbox import Provider as TenantProvider
 from local_tenant.server import RunningTenant, running_tenant
 from local_tenant.state import TenantSettings, new_state
-from local_tenant.store import Provider as TenantProvider
 from retract.mailboxes.connect import open_mailboxes
 from retract.mailboxes.google_workspace import GoogleWorkspaceSettings
 from retract.mailboxes.microsoft365 import Microsoft365Settings

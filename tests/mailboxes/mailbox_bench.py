@@ -16,10 +16,10 @@ import pytest
 from fastapi import Request, Response
 from pydantic import SecretStr
 
+from local_tenant.mailbox import Mailbox as TenantMailbox
+from local_tenant.mailbox import Provider as TenantProvider
 from local_tenant.server import RunningTenant
 from local_tenant.state import Next
-from local_tenant.store import Mailbox as TenantMailbox
-from local_tenant.store import Provider as TenantProvider
 from retract.mailboxes.connect import open_mailboxes
 from retract.mailboxes.google_workspace import GoogleWorkspace, GoogleWorkspaceSettings
 from retract.mailboxes.microsoft365 import Microsoft365, Microsoft365Settings

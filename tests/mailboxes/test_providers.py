@@ -21,9 +21,9 @@ from fastapi import Request, Response
 from mailbox_bench import Bench
 from pydantic import SecretStr
 
+from local_tenant.mailbox import Hosting
+from local_tenant.places import Place as TenantPlace
 from local_tenant.state import Next
-from local_tenant.store import Hosting
-from local_tenant.store import Place as TenantPlace
 from retract.errors import (
     ActionNotSupported,
     AuthenticationFailed,

@@ -20,8 +20,9 @@ from googleapiclient.discovery import build
 from googleapiclient.errors import HttpError
 from googleapiclient.http import BatchHttpRequest, HttpRequest
 
+from local_tenant.mailbox import Provider
 from local_tenant.quota import Budget
-from local_tenant.store import Provider, Store
+from local_tenant.store import Store
 
 if TYPE_CHECKING:
     from local_tenant.server import RunningTenant

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from local_tenant.store import Hosting
+from local_tenant.mailbox import Hosting
 
 READONLY = "https://www.googleapis.com/auth/admin.directory.user.readonly"
 ADMIN = "admin@south.example"

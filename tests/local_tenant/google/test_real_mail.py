@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from local_tenant.google_messages import Format, message_resource
-from local_tenant.store import Provider, Store
+from local_tenant.google.messages import Format, message_resource
+from local_tenant.mailbox import Provider
+from local_tenant.store import Store
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 

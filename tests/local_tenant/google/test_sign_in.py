@@ -167,7 +167,7 @@ def test_whose_mailbox_may_be_used(tenant, ann, connect, refusal):
 
 
 def test_a_user_without_a_mailbox(tenant, connect, refusal):
-    from local_tenant.store import Hosting
+    from local_tenant.mailbox import Hosting
 
     tenant.add_mailbox("new@south.example", hosting=Hosting.UNLICENSED)
     answer = refusal(connect(tenant, subject="new@south.example").users().getProfile(userId="me"))

@@ -1,0 +1,1 @@
+"""Google Workspace: OAuth for service accounts, Gmail and the Directory."""

@@ -1,0 +1,169 @@
+"""Changes of a folder's messages since a token: message: delta."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from local_tenant.mailbox import Change, Folder, Item
+from local_tenant.microsoft.access import MailboxAccess
+from local_tenant.microsoft.errors import GraphError, bad_request, sync_state_not_found
+from local_tenant.microsoft.odata import (
+    PageToken,
+    read_filter,
+    read_options,
+    read_select,
+    read_token,
+    read_top,
+)
+from local_tenant.microsoft.resources import MESSAGE, Json, message_json, message_value
+
+FILTERED_LIMIT = 5_000
+"""A filtered first round tells of no more messages than this, says the documentation."""
+_DELTA_OPTIONS = (
+    "$select", "$filter", "$orderby", "$top", "$search", "$skiptoken", "$deltatoken",
+)  # fmt: skip
+_CHANGE_TYPES = ("created", "updated", "deleted")
+
+
+def item_key(item: Item) -> str:
+    """Sorts by delivery; unique in a mailbox."""
+    return f"{item.received_at:%Y-%m-%dT%H:%M:%SZ}|{item.message_id}"
+
+
+def changes(
+    access: MailboxAccess, folder: Folder, query: Mapping[str, str], link: str
+) -> dict[str, Any]:
+    """One page of a round, with the link to go on. Raises GraphError."""
+    options = read_options(query, _DELTA_OPTIONS)
+    text = options.get("$skiptoken") or options.get("$deltatoken")
+    if text is None:
+        first = {name: value for name, value in query.items() if not name.startswith("$skip")}
+        token = PageToken(until=access.mailbox.last_change, query=first)
+    else:
+        token = read_token(text)
+        if "$deltatoken" in options:
+            token = token.model_copy(update={"until": access.mailbox.last_change})
+    known = token.since or token.until
+    if not access.mailbox.forgotten_before <= known <= access.mailbox.last_change:
+        raise sync_state_not_found()
+    _check(token.query)
+    size = access.prefer.page_size or read_top(token.query.get("$top"), default=10, largest=1000)
+    if token.since:
+        rows, following = _later_round(access, folder, token, size)
+    else:
+        rows, following = _first_round(access, folder, token, size)
+    if following is None:
+        done = PageToken(since=token.until, query=token.query)
+        return {"@odata.deltaLink": _link(link, "$deltatoken", done), "value": rows}
+    return {"@odata.nextLink": _link(link, "$skiptoken", following), "value": rows}
+
+
+def _check(query: Mapping[str, str]) -> None:
+    """The options of a round's first request."""
+    if "$search" in query:
+        raise GraphError(
+            400,
+            "ErrorInvalidUrlQuery",
+            "The following parameters are not supported with change tracking over the "
+            "'Messages' resource: '$search'.",
+        )
+    pattern = r"\s*receivedDateTime\s+(ge|gt)\s+\S+\s*"
+    if "$filter" in query and not re.fullmatch(pattern, query["$filter"]):
+        raise GraphError(
+            400,
+            "ErrorInvalidUrlQuery",
+            "The '$filter' parameter value is not supported for 'Messages' resource; only a "
+            "value of 'receivedDateTime ge value' is supported.",
+        )
+    if "$orderby" in query and not re.fullmatch(
+        r"\s*receivedDateTime\s+desc\s*", query["$orderby"]
+    ):
+        raise GraphError(
+            400,
+            "ErrorInvalidUrlQuery",
+            "The '$orderby' parameter value is not supported for 'Messages' resource; only a "
+            "value of 'receivedDateTime desc' is supported.",
+        )
+    if query.get("changeType", "created") not in _CHANGE_TYPES:
+        raise bad_request(f"Invalid value '{query['changeType']}' for changeType found.")
+
+
+def _first_round(
+    access: MailboxAccess, folder: Folder, token: PageToken, size: int
+) -> tuple[list[Json], PageToken | None]:
+    """All messages of the folder, newest first."""
+    wanted = read_filter(token.query.get("$filter"), MESSAGE)
+    select = read_select(token.query.get("$select"), MESSAGE)
+    left = [
+        item
+        for item in access.mailbox.reachable()
+        if item.folder_id == folder.folder_id
+        and (not token.after or item_key(item) < token.after)
+        and all(test.holds(message_value(item, test.path)) for test in wanted)
+    ]
+    if wanted:
+        left = left[: FILTERED_LIMIT - token.count]
+    page = left[:size]
+    rows = [_row(access, item, select) for item in page]
+    if len(left) <= size:
+        return rows, None
+    count = token.count + len(page)
+    return rows, token.model_copy(update={"after": item_key(page[-1]), "count": count})
+
+
+def _later_round(
+    access: MailboxAccess, folder: Folder, token: PageToken, size: int
+) -> tuple[list[Json], PageToken | None]:
+    """What came, changed or went since the last round, each message once."""
+    steps: dict[str, list[Change]] = {}
+    for change in access.mailbox.changes:
+        if token.since < change.change_id <= token.until and folder.folder_id in (
+            change.folder_before,
+            change.folder_after,
+        ):
+            steps.setdefault(change.message_id, []).append(change)
+    select = read_select(token.query.get("$select"), MESSAGE)
+    wanted = token.query.get("changeType")
+    rows = []
+    for message_id, taken in steps.items():
+        kind = _kind(access.mailbox.items[message_id], folder, taken)
+        if kind is None or wanted not in (None, kind):
+            continue
+        if kind == "deleted":
+            rows.append(_removed(access, taken[-1]))
+        else:
+            rows.append(_row(access, access.mailbox.items[message_id], select))
+    page = rows[token.count : token.count + size]
+    if len(rows) <= token.count + size:
+        return page, None
+    return page, token.model_copy(update={"count": token.count + len(page)})
+
+
+def _kind(item: Item, folder: Folder, steps: list[Change]) -> str | None:
+    """What the steps amount to; None when the message came and went between two rounds."""
+    was_here = steps[0].folder_before == folder.folder_id
+    is_here = item.removed is None and item.folder_id == folder.folder_id
+    if is_here:
+        return "updated" if was_here else "created"
+    return "deleted" if was_here else None
+
+
+def _row(access: MailboxAccess, item: Item, select: tuple[str, ...] | None) -> Json:
+    shown = message_json(item, select, immutable=access.prefer.immutable_ids)
+    return {"@odata.type": "#microsoft.graph.message"} | shown
+
+
+def _removed(access: MailboxAccess, last: Change) -> Json:
+    known_as = last.message_id if access.prefer.immutable_ids else last.rest_id
+    return {
+        "@odata.type": "#microsoft.graph.message",
+        "id": known_as,
+        "@removed": {"reason": "deleted"},
+    }
+
+
+def _link(link: str, name: str, token: PageToken) -> str:
+    return f"{link}?{urlencode({name: token.encode()}, safe='$', quote_via=quote)}"
