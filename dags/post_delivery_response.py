@@ -67,8 +67,8 @@ def post_delivery_response() -> None:
         return response.open_run(Settings(), current_request())
 
     @task
-    def connections() -> list[str]:
-        return Settings().connection_ids
+    def connections(folder: str) -> list[str]:
+        return response.connections(folder)
 
     @task(
         retries=2,
@@ -121,7 +121,7 @@ def post_delivery_response() -> None:
         finish_with(response.report(Settings(), folder))
 
     folder = open_run()
-    listed = list_mailboxes.partial(folder=folder).expand(connection=connections())
+    listed = list_mailboxes.partial(folder=folder).expand(connection=connections(folder))
     mailboxes = shard_mailboxes(folder)
     collected = collect.partial(folder=folder).expand(shard=mailboxes)
     pinned = pin(folder)

@@ -44,7 +44,7 @@ def test_the_number_of_tasks_never_shrinks_and_is_never_none(
     assert len(made) == max(1, before, len(shards))
 
 
-def test_only_earlier_attempts_at_the_same_run_count(tmp_path: Path) -> None:
+def test_this_attempt_and_earlier_ones_at_the_same_run_count(tmp_path: Path) -> None:
     def attempt(run_id: str, day: int, shards: int) -> RunFolder:
         folder = RunFolder.create(tmp_path, "d", run_id, datetime(2026, 1, day, tzinfo=UTC))
         for index in range(shards):
@@ -52,9 +52,10 @@ def test_only_earlier_attempts_at_the_same_run_count(tmp_path: Path) -> None:
         return folder
 
     attempt("r", 1, 4)
-    attempt("r", 2, 2)
+    again = attempt("r", 2, 2)
+    assert again.most_before("to_act") == 4
     now = attempt("r", 3, 9)
     attempt("r", 4, 20)
     attempt("other", 1, 30)
-    assert now.most_before("to_act") == 4
+    assert now.most_before("to_act") == 9
     assert now.most_before("shards") == 0

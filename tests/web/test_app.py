@@ -48,6 +48,7 @@ def folder(tmp_path: Path) -> RunFolder:
             window_start=datetime(2025, 12, 1, tzinfo=UTC),
             window_end=started,
             mode=Mode.ENFORCE,
+            connections=("north",),
             mailboxes=(),
         ),
     )

@@ -18,9 +18,9 @@ from pydantic import BaseModel, ConfigDict
 from retract.errors import (
     ConfigurationError,
     LakeError,
-    LedgerError,
     MailboxError,
     MailboxUnavailable,
+    RetractError,
 )
 from retract.model import Mailbox, Mode, State
 from retract.orchestration.clock import utc_now
@@ -33,6 +33,7 @@ from retract.orchestration.runs import (
     Run,
     RunFolder,
     ShardCollected,
+    slug,
 )
 from retract.orchestration.settings import Settings
 from retract.orchestration.windows import RunRequest, parse_params, resolve_window
@@ -54,6 +55,10 @@ Shard = dict[str, Any]
 MISSING = "mailboxes/-not-found.json"
 """The run was narrowed to mailboxes that no connection has."""
 
+PINNED, MATCHES, PLAN = "pin.json", "matches.parquet", "plan.json"
+"""Each is made from those before it: the step that makes one forgets those after it first, so
+that a run that was cleared and fails on the way is not reported by an earlier plan."""
+
 
 def open_run(settings: Settings, request: RunRequest) -> str:
     """Start an attempt: fix its window, its mode and its policy. Returns the run's folder.
@@ -68,6 +73,11 @@ def open_run(settings: Settings, request: RunRequest) -> str:
             f"{settings.policy_file}: post_delivery_response is false, so nothing is judged; "
             "pause this DAG or set it to true"
         )
+    if not settings.connection_ids:
+        raise ConfigurationError(
+            "RETRACT_CONNECTIONS names no connection, so no mailbox can be judged: name the "
+            "Airflow connections of the tenants, as docs/connections.md shows"
+        )
     window = resolve_window(request, params, policy.lookback)
     now = utc_now()
     folder = RunFolder.create(settings.home, request.dag_id, request.run_id, now)
@@ -81,26 +91,31 @@ def open_run(settings: Settings, request: RunRequest) -> str:
         window_start=window.start,
         window_end=window.end,
         mode=policy.mode.narrowed_by(params.narrowing),
-        mailboxes=tuple(sorted({address.strip().lower() for address in params.mailboxes})),
+        connections=tuple(settings.connection_ids),
+        mailboxes=tuple(sorted(set(params.mailboxes))),
     )
     folder.write("run.json", run)
     log.info("%s, mail delivered from %s to %s", run.mode, run.window_start, run.window_end)
     return str(folder.path)
 
 
+def connections(path: str) -> list[str]:
+    """The connections whose mailboxes are judged."""
+    return list(RunFolder(path).run().connections)
+
+
 def list_mailboxes(path: str, connection: str) -> int:
     """List one connection's mailboxes, or those of them the run is narrowed to."""
     folder = RunFolder(path)
-    run = folder.run()
+    run, file = folder.run(), _listing_file(connection)
+    folder.forget(file)
     try:
         with _Providers(_policy(folder)) as providers:
             listing = _listing(providers.of(connection), connection, run)
     except (MailboxError, ConfigurationError) as error:
-        folder.write(
-            f"mailboxes/{connection}.json", Listing(connection=connection, problems=(str(error),))
-        )
+        folder.write(file, Listing(connection=connection, problems=(str(error),)))
         raise
-    folder.write(f"mailboxes/{connection}.json", listing)
+    folder.write(file, listing)
     return len(listing.mailboxes)
 
 
@@ -122,6 +137,7 @@ def shard_mailboxes(settings: Settings, path: str) -> list[Shard]:
     listings = folder.read_all("mailboxes", Listing)
     entries = [entry for listing in listings for entry in listing.mailboxes]
     missing = set(run.mailboxes).difference(*(listing.found for listing in listings))
+    folder.forget(MISSING)
     if missing:
         folder.write(MISSING, Listing(connection="", problems=(_not_found(sorted(missing)),)))
     dealt = deal(sorted(entries, key=lambda e: (e.connection, e.mailbox_id)), settings.max_shards)
@@ -175,6 +191,7 @@ def collect(settings: Settings, path: str, shard: Shard) -> int:
 
     folder = RunFolder(path)
     run, lake = folder.run(), Lake(settings.lake)
+    folder.forget(_file("collected", shard["index"]))
     members = folder.read(_file("shards", shard["index"]), ShardMembers).mailboxes
     failures: dict[str, Exception] = {}
     results: list[Collected] = []
@@ -207,8 +224,10 @@ def pin(settings: Settings, path: str) -> dict[str, Any]:
     """Fix the lake's versions: everything after this step is computed from them alone."""
     from retract.lake.store import Lake
 
+    folder = RunFolder(path)
+    folder.forget(PINNED, MATCHES, PLAN)
     versions = Lake(settings.lake).versions()
-    RunFolder(path).write("pin.json", versions)
+    folder.write(PINNED, versions)
     return versions.model_dump()
 
 
@@ -217,6 +236,7 @@ def match(settings: Settings, path: str) -> int:
     from retract.reevaluation.match import full_match
 
     folder = RunFolder(path)
+    folder.forget(MATCHES, PLAN)
     run, versions = folder.run(), _pinned(folder)
     with folder.timed("match"):
         lake, messages = _judged(settings, folder)
@@ -227,7 +247,7 @@ def match(settings: Settings, path: str) -> int:
             run.window,
             run.started_at,
         )
-        folder.write_bytes("matches.parquet", matches.write_parquet)
+        folder.write_bytes(MATCHES, matches.write_parquet)
     return matches.height
 
 
@@ -239,10 +259,11 @@ def make_plan(settings: Settings, path: str) -> list[Shard]:
     from retract.retraction import plan as planning
 
     folder = RunFolder(path)
+    folder.forget(PLAN)
     run, policy = folder.run(), _policy(folder)
     with folder.timed("plan"), _ledger(settings) as ledger:
         messages = _judged(settings, folder)[1].collect()
-        verdicts = decide(messages, pl.read_parquet(folder.path / "matches.parquet"), policy)
+        verdicts = decide(messages, pl.read_parquet(folder.path / MATCHES), policy)
         plan = planning.make_plan(
             verdicts,
             messages,
@@ -254,7 +275,7 @@ def make_plan(settings: Settings, path: str) -> list[Shard]:
             lake_versions=_pinned(folder),
             made_at=utc_now(),
         )
-        planning.write_plan(plan, folder.path / "plan.json")
+        planning.write_plan(plan, folder.path / PLAN)
         ledger.record_run(plan, utc_now())
     log.info("%d to retract, %d left alone", len(plan.retractions), len(plan.skipped))
     addresses = {key: group[0].mailbox for key, group in plan.by_mailbox().items()}
@@ -292,7 +313,7 @@ def act(settings: Settings, path: str, shard: Shard) -> dict[str, int]:
     from retract.retraction.plan import read_plan
 
     folder = RunFolder(path)
-    plan = read_plan(folder.path / "plan.json")
+    plan = read_plan(folder.path / PLAN)
     to_do = plan.by_mailbox()
     counts: Counter[State] = Counter()
     failures: dict[str, Exception] = {}
@@ -307,7 +328,7 @@ def act(settings: Settings, path: str, shard: Shard) -> dict[str, int]:
             try:
                 provider = providers.of(retractions[0].connection)
                 result = act_on_mailbox(retractions, provider, ledger, plan.run_id, utc_now)
-            except (MailboxError, ConfigurationError, LedgerError) as error:
+            except RetractError as error:
                 log.error("%s: %s", address, error)
                 failures[address] = error
                 continue
@@ -328,9 +349,9 @@ def report(settings: Settings, path: str) -> list[str]:
 
     folder = RunFolder(path)
     run = folder.run()
-    if not (folder.path / "plan.json").exists():
+    if not (folder.path / PLAN).exists():
         return ["the run ended before a plan was made: see its first red task for the reason"]
-    plan = read_plan(folder.path / "plan.json")
+    plan = read_plan(folder.path / PLAN)
     lake, messages = _judged(settings, folder)
     collected = [
         result for part in folder.read_all("collected", ShardCollected) for result in part.mailboxes
@@ -367,6 +388,11 @@ def report(settings: Settings, path: str) -> list[str]:
 def _problems(folder: RunFolder) -> list[str]:
     """What went wrong outside single mailboxes: connections, and shards never heard of again."""
     told = [
+        f"{connection}: listing its mailboxes ended without a result: see the task's log"
+        for connection in folder.run().connections
+        if not (folder.path / _listing_file(connection)).exists()
+    ]
+    told += [
         f"{listing.connection}: {problem}" if listing.connection else problem
         for listing in folder.read_all("mailboxes", Listing)
         for problem in listing.problems
@@ -400,7 +426,9 @@ def _judged(settings: Settings, folder: RunFolder) -> tuple[Lake, pl.LazyFrame]:
     from retract.lake.store import Lake
 
     run, versions, lake = folder.run(), _pinned(folder), Lake(settings.lake)
-    messages = lake.scan_messages(versions.messages, run.window)
+    messages = lake.scan_messages(versions.messages, run.window).filter(
+        pl.col("connection").is_in(run.connections)
+    )
     if run.mailboxes:
         listings = folder.read_all("mailboxes", Listing)
         chosen = [entry.mailbox_id for listing in listings for entry in listing.mailboxes]
@@ -415,7 +443,7 @@ def _policy(folder: RunFolder) -> Policy:
 def _pinned(folder: RunFolder) -> LakeVersions:
     from retract.lake.store import LakeVersions
 
-    return folder.read("pin.json", LakeVersions)
+    return folder.read(PINNED, LakeVersions)
 
 
 def _ledger(settings: Settings) -> Ledger:
@@ -434,6 +462,10 @@ def _label(addresses: list[str]) -> str:
     if not addresses:
         return "nothing to do"
     return addresses[0] + (f" and {len(addresses) - 1} more" if len(addresses) > 1 else "")
+
+
+def _listing_file(connection: str) -> str:
+    return f"mailboxes/{slug(connection)}.json"
 
 
 def _file(folder: str, index: int) -> str:

@@ -49,6 +49,8 @@ class Run(BaseModel):
     window_start: AwareDatetime
     window_end: AwareDatetime
     mode: Mode
+    connections: tuple[str, ...]
+    """Airflow connection ids of the tenants; mail of others is not judged."""
     mailboxes: tuple[str, ...]
     """Addresses the run is narrowed to; empty means all."""
 
@@ -163,9 +165,15 @@ class RunFolder:
         """Read a model back. Raises FileNotFoundError when its task has not written it."""
         return kind.model_validate_json((self.path / name).read_text(encoding="utf-8"))
 
+    def forget(self, *names: str) -> None:
+        """Remove what an earlier go at a step left, so that nobody takes it for this one's."""
+        for name in names:
+            (self.path / name).unlink(missing_ok=True)
+
     def most_before(self, folder: str) -> int:
-        """How many files an earlier attempt at the same run had at most in a sub-folder."""
-        attempts = (one for one in self.path.parent.iterdir() if one.name < self.path.name)
+        """How many files this attempt or an earlier one at the same run had at most in a
+        sub-folder."""
+        attempts = (one for one in self.path.parent.iterdir() if one.name <= self.path.name)
         return max((len(list((one / folder).glob("*.json"))) for one in attempts), default=0)
 
     def read_all(self, folder: str, kind: type[M]) -> list[M]:
