@@ -31,10 +31,9 @@ from local_tenant.mailbox import Provider as TenantProvider
 from local_tenant.server import RunningTenant, running_tenant
 from local_tenant.state import TenantSettings, new_state
 from retract.mailboxes.connect import open_mailboxes
-from retract.mailboxes.google_workspace import GoogleWorkspaceSettings
-from retract.mailboxes.microsoft365 import Microsoft365Settings
 from retract.mailboxes.patience import Patience
 from retract.mailboxes.protocol import MailboxProvider
+from retract.mailboxes.settings import GoogleWorkspaceSettings, Microsoft365Settings
 from retract.model import Copy, Mailbox, Provider
 
 

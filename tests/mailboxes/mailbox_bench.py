@@ -21,9 +21,10 @@ from local_tenant.mailbox import Provider as TenantProvider
 from local_tenant.server import RunningTenant
 from local_tenant.state import Next
 from retract.mailboxes.connect import open_mailboxes
-from retract.mailboxes.google_workspace import GoogleWorkspace, GoogleWorkspaceSettings
-from retract.mailboxes.microsoft365 import Microsoft365, Microsoft365Settings
+from retract.mailboxes.google_workspace import GoogleWorkspace
+from retract.mailboxes.microsoft365 import Microsoft365
 from retract.mailboxes.protocol import MailboxProvider
+from retract.mailboxes.settings import GoogleWorkspaceSettings, Microsoft365Settings
 from retract.model import Copy, Mailbox, Place
 
 NOW = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)

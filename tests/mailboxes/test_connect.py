@@ -12,8 +12,7 @@ import pytest
 
 from retract.errors import ConnectionSettingsError
 from retract.mailboxes.connect import open_mailboxes, settings_from
-from retract.mailboxes.google_workspace import GoogleWorkspaceSettings
-from retract.mailboxes.microsoft365 import Microsoft365Settings
+from retract.mailboxes.settings import GoogleWorkspaceSettings, Microsoft365Settings
 from retract.model import Provider
 
 NOW = datetime(2026, 1, 5, tzinfo=UTC)

@@ -32,8 +32,6 @@ from retract.model import (
 from retract.observables import EXTRACTOR_VERSION
 from retract.observables.mime import extract
 
-__all__ = ["GoogleWorkspace", "GoogleWorkspaceSettings"]
-
 A = TypeVar("A", bound=GoogleAnswer)
 
 _USERS_PER_PAGE = 500

@@ -33,8 +33,6 @@ from retract.observables import EXTRACTOR_VERSION
 from retract.observables.mime import extract
 from retract.policy import SoftDeleteFolder
 
-__all__ = ["Microsoft365", "Microsoft365Settings"]
-
 _USER_FIELDS = "id,userPrincipalName,mail,accountEnabled,userType"
 _USERS_PER_PAGE = "999"
 _STATE_FIELDS = "id,parentFolderId,isRead,flag"
