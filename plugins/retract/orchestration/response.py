@@ -142,7 +142,7 @@ def shard_mailboxes(settings: Settings, path: str) -> list[Shard]:
         folder.write(MISSING, Listing(connection="", problems=(_not_found(sorted(missing)),)))
     dealt = deal(sorted(entries, key=lambda e: (e.connection, e.mailbox_id)), settings.max_shards)
     labels = []
-    for index, members in enumerate(padded(dealt, folder.most_before("shards"))):
+    for index, members in enumerate(padded(dealt, folder.most_so_far("shards"))):
         folder.write(_file("shards", index), ShardMembers(mailboxes=tuple(members)))
         labels.append(_label([member.address for member in members]))
     return _shards(labels)
@@ -281,7 +281,7 @@ def make_plan(settings: Settings, path: str) -> list[Shard]:
     addresses = {key: group[0].mailbox for key, group in plan.by_mailbox().items()}
     shards = planning.shards(plan, settings.max_shards) if plan.mode is Mode.ENFORCE else []
     labels = []
-    for index, keys in enumerate(padded(shards, folder.most_before("to_act"))):
+    for index, keys in enumerate(padded(shards, folder.most_so_far("to_act"))):
         folder.write(_file("to_act", index), ToAct(mailbox_keys=tuple(keys)))
         labels.append(_label([addresses[key] for key in keys]))
     return _shards(labels)

@@ -170,11 +170,10 @@ class RunFolder:
         for name in names:
             (self.path / name).unlink(missing_ok=True)
 
-    def most_before(self, folder: str) -> int:
-        """How many files this attempt or an earlier one at the same run had at most in a
-        sub-folder."""
+    def most_so_far(self, folder: str) -> int:
+        """The most files that this or an earlier attempt at the run has in a sub-folder."""
         attempts = (one for one in self.path.parent.iterdir() if one.name <= self.path.name)
-        return max((len(list((one / folder).glob("*.json"))) for one in attempts), default=0)
+        return max(len(list((one / folder).glob("*.json"))) for one in attempts)
 
     def read_all(self, folder: str, kind: type[M]) -> list[M]:
         """Every model in a sub-folder, in the order of the file names."""
