@@ -53,9 +53,9 @@ def test_this_attempt_and_earlier_ones_at_the_same_run_count(tmp_path: Path) -> 
 
     attempt("r", 1, 4)
     again = attempt("r", 2, 2)
-    assert again.most_before("to_act") == 4
+    assert again.most_so_far("to_act") == 4
     now = attempt("r", 3, 9)
     attempt("r", 4, 20)
     attempt("other", 1, 30)
-    assert now.most_before("to_act") == 9
-    assert now.most_before("shards") == 0
+    assert now.most_so_far("to_act") == 9
+    assert now.most_so_far("shards") == 0
