@@ -8,9 +8,11 @@ from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import polars as pl
 import pytest
 
-from retract.indicators.feeds import Source
+from retract.indicators.feeds import FeedsFile, Source
+from retract.indicators.refresh import merge, read_source
 
 Answer = Callable[[BaseHTTPRequestHandler], None]
 
@@ -35,6 +37,17 @@ def source() -> Callable[..., Source]:
         return Source.model_validate(usual | settings)
 
     return make
+
+
+@pytest.fixture
+def listed_now() -> Callable[[FeedsFile, datetime], pl.DataFrame]:
+    """Reads the sources as a preview does: into a frame, without a lake."""
+
+    def read(feeds: FeedsFile, now: datetime) -> pl.DataFrame:
+        snapshots = [read_source(one, now, feeds.hold_back) for one in feeds.enabled]
+        return merge(None, snapshots, now)
+
+    return read
 
 
 class WebServer:

@@ -8,7 +8,6 @@ import yaml
 
 from retract.errors import FeedConfigurationError
 from retract.indicators.feeds import FeedsFile, Format, feeds_of_files, load_feeds, sources_of_files
-from retract.indicators.refresh import indicators_frame
 from retract.model import Disposition
 
 SHIPPED = Path(__file__).parents[2] / "include" / "feeds" / "feeds.yaml"
@@ -112,12 +111,12 @@ def test_a_missing_or_unreadable_file_is_a_clear_error(tmp_path):
         load_feeds(tmp_path / "feeds.yaml")
 
 
-def test_the_shipped_file_works_without_network():
+def test_the_shipped_file_works_without_network(listed_now):
     feeds = load_feeds(SHIPPED)
 
     assert feeds.enabled
     assert not any(source.is_remote for source in feeds.enabled)
-    assert indicators_frame(feeds, datetime(2026, 1, 1, tzinfo=UTC)).is_empty()
+    assert listed_now(feeds, datetime(2026, 1, 1, tzinfo=UTC)).is_empty()
 
 
 # --- files as they come ---
@@ -138,7 +137,7 @@ def files(tmp_path):
     return paths
 
 
-def test_the_format_shows_in_the_file(files, now):
+def test_the_format_shows_in_the_file(files, listed_now, now):
     feeds = feeds_of_files(files)
 
     assert [source.format for source in feeds.sources] == [
@@ -147,7 +146,7 @@ def test_the_format_shows_in_the_file(files, now):
         Format.STIX,
         Format.PLAIN_LIST,
     ]
-    frame = indicators_frame(feeds, now)
+    frame = listed_now(feeds, now)
     assert set(frame["value"]) == {
         "https://a.example/x",
         "https://b.example/y",

@@ -13,7 +13,6 @@ from retract.indicators.listed import Listed, ParsedFeed, Rejected
 from retract.indicators.refresh import (
     FORGET_AFTER,
     commit,
-    indicators_frame,
     merge,
     read_all,
     read_source,
@@ -378,11 +377,11 @@ def test_a_lake_that_refuses_is_not_asked_for_ever(feeds, lake, now, monkeypatch
         commit(feeds, lake, [], {}, now)
 
 
-def test_a_preview_needs_no_lake(feeds, now: datetime, tmp_path):
-    frame = indicators_frame(feeds, now)
+def test_a_preview_needs_no_lake(feeds, listed_now, now: datetime, tmp_path):
+    frame = listed_now(feeds, now)
     assert frame.schema == INDICATORS_TABLE.empty().schema
     assert set(frame["value"]) == {A, B, "evil.example", "t.co"}
 
     (tmp_path / "urls.txt").unlink()
     with pytest.raises(FeedError, match="urls: there is no file"):
-        indicators_frame(feeds, now)
+        listed_now(feeds, now)

@@ -173,12 +173,6 @@ def commit(
     return RefreshReport(version=version, sources=_reports(current, merged, snapshots, errors))
 
 
-def indicators_frame(feeds: FeedsFile, now: datetime) -> pl.DataFrame:
-    """What the sources list now, without a lake. Raises FeedError for a source that is broken."""
-    snapshots = [read_source(source, now, feeds.hold_back) for source in feeds.enabled]
-    return merge(None, snapshots, now, feeds)
-
-
 def _parse(name: str, data: bytes, source: Source) -> ParsedFeed:
     try:
         return _PARSERS[source.format](data, source)
