@@ -107,7 +107,8 @@ class Tenant:
         line = _first_line(process.stdout) if process.stdout else ""
         if not line:
             process.kill()
-            raise SystemFailed(f"the local tenant did not start; its log is {log}")
+            process.communicate()
+            raise SystemFailed(_last_line(log) or f"the local tenant did not start; see {log}")
         return cls(process, TenantInfo.model_validate_json(line))
 
     def stop(self) -> None:
@@ -136,6 +137,12 @@ def _first_line(stdout: IO[str]) -> str:
         return lines.get(timeout=_START_SECONDS)
     except queue.Empty:
         return ""
+
+
+def _last_line(log: Path) -> str:
+    """What a process said last, which tells why it ended; "" when it said nothing."""
+    lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
 def stop_process(process: subprocess.Popen[Any]) -> None:
@@ -248,15 +255,16 @@ class Airflow:
         command = ["dags", "test", dag_id]
         if conf is not None:
             command += ["--conf", json.dumps(conf)]
-        return self.run(command, f"{dag_id}.log", watch=watch)
+        return self.run(command, self.log(dag_id).name, watch=watch)
+
+    def log(self, dag_id: str) -> Path:
+        """What `test_dag` wrote of the DAG's runs."""
+        return self.home / f"{dag_id}.log"
 
     def newest_attempt(self, dag_id: str) -> Path | None:
         """The folder of the DAG's newest run attempt."""
-        attempts = sorted(
-            (self.retract_home / "runs" / dag_id).glob("*/*/run.json"),
-            key=lambda file: file.parent.name,
-        )
-        return attempts[-1].parent if attempts else None
+        attempts = (self.retract_home / "runs" / dag_id).glob("*/*")
+        return max(attempts, key=lambda folder: folder.name, default=None)
 
 
 COMPONENTS: Mapping[str, Sequence[str]] = {
@@ -279,6 +287,11 @@ def served_on(port: int) -> dict[str, str]:
         "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
         "AIRFLOW__CORE__PARALLELISM": "4",
     }
+
+
+def counted(number: int, noun: str, nouns: str = "") -> str:
+    """A number with what it counts: "1 copy", "2,470 copies"."""
+    return f"{number:,} {noun if number == 1 else nouns or noun + 's'}"
 
 
 def empty_folder(folder: Path) -> Path:
