@@ -51,10 +51,13 @@ class FeedError(RetractError):
 
 
 class MailboxError(RetractError):
-    """A mail provider refused or failed. ``code`` is the provider's own error code, if any."""
+    """A mail provider refused or failed. ``code`` is the provider's own error code, if any.
+
+    The message quotes the provider, and goes to logs and the ledger: it stays on one line.
+    """
 
     def __init__(self, message: str, *, code: str | None = None) -> None:
-        super().__init__(message)
+        super().__init__("".join(c if c.isprintable() else " " for c in message))
         self.code = code
 
 

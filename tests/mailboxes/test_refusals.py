@@ -81,6 +81,17 @@ def test_the_providers_own_code_decides(
 
 
 @pytest.mark.parametrize("provider", Provider)
+def test_a_refusal_is_told_on_one_line(scripted: Make, provider: Provider) -> None:
+    bench = scripted(provider)
+    hostile = "No\x00\x1b[31m\r\u202e."
+    bench.script.lines = [refusal(provider, 400, "Error\nforged", hostile)]
+    with pytest.raises(MailboxError) as told:
+        bench.mailboxes.locate(bench.copy)
+    assert str(told.value).isprintable()
+    assert "forged" in str(told.value)
+
+
+@pytest.mark.parametrize("provider", Provider)
 @pytest.mark.parametrize("status", [500, 502, 504])
 @pytest.mark.parametrize("body", [{}, [], "what?", None, b"", b"<html>", {"error": "no object"}])
 def test_a_failing_service_without_a_proper_body(
