@@ -336,17 +336,23 @@ def test_guests_and_users_without_mail_have_no_mailbox(scripted: Make) -> None:
     assert [m.mailbox_id for m in bench.mailboxes.list_mailboxes()] == ["4"]
 
 
-def test_a_folder_inside_deleted_items_is_trash_too(scripted: Make) -> None:
+@pytest.mark.parametrize(
+    ("inside", "place"),
+    [("inbox", "other"), ("junk", "junk"), ("deleted", "trash"), ("sent", "sent")],
+)
+def test_a_folder_shares_the_place_of_the_one_around_it(
+    scripted: Make, inside: str, place: str
+) -> None:
     bench = scripted(MICROSOFT)
     names = ("inbox", "junk", "deleted", "sent", "recoverable", "purges")
     known: list[Answer] = [(200, {}, {"id": name, "displayName": name}) for name in names]
     state = {"id": "message-1", "parentFolderId": "own"}
     own = {"id": "own", "displayName": "Old", "parentFolderId": "older"}
-    older = {"id": "older", "displayName": "Older", "parentFolderId": "deleted"}
+    older = {"id": "older", "displayName": "Older", "parentFolderId": inside}
     bench.script.lines = [(200, {}, state), *known, (200, {}, own), (200, {}, older)]
     location = bench.mailboxes.locate(bench.copy)
     assert location is not None
-    assert (location.place, location.folder_name) == ("trash", "Old")
+    assert (location.place, location.folder_name) == (place, "Old")
     bench.script.lines = [(200, {}, state)]
     bench.script.calls.clear()
     assert bench.mailboxes.locate(bench.copy) == location

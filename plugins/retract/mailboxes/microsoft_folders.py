@@ -60,14 +60,15 @@ class MailFolders:
         return self._known[folder_id]
 
     def _look_up(self, folder_id: str) -> Folder:
-        """A folder of the user's own. One inside Junk or Deleted Items shares its place."""
+        """A folder of the user's own. One inside another than the Inbox shares its place: what
+        was deleted stays deleted there, and what was sent was not delivered."""
         answer = own = self._ask(folder_id)
         for _ in range(_MAX_DEPTH):
             if answer is None or not answer.parent_id or answer.parent_id == answer.id:
                 break
             parent = self._known.get(answer.parent_id)
             if parent is not None:
-                place = parent.place if parent.place.gravity else Place.OTHER
+                place = Place.OTHER if parent.place is Place.INBOX else parent.place
                 return Folder(place, own.name if own else "")
             answer = self._ask(answer.parent_id)
         return Folder(Place.OTHER, own.name if own else "")
