@@ -26,9 +26,10 @@ demo: $(PACKAGE) ## Retract from a local tenant, once; own mail: make demo MAIL=
 up: $(PACKAGE) ## Start Airflow and the local tenant on 127.0.0.1 (PORT=8080), and leave them running
 	@$(BIN)/python -m local_system up $(if $(PORT),--port $(PORT))
 
+# Installs nothing: a newer requirements file must not change what is still running.
 .PHONY: down
-down: $(PACKAGE) ## End what `make up` started
-	@$(BIN)/python -m local_system down
+down: ## End what `make up` started
+	@if [ -e $(PACKAGE) ]; then $(BIN)/python -m local_system down; else echo "Nothing is running."; fi
 
 .PHONY: install
 install: $(PACKAGE) ## Make .venv with the pinned requirements (PYTHON=… chooses the interpreter)

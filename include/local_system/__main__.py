@@ -36,7 +36,9 @@ def demo(
 
 @app.command()
 def up(
-    port: Annotated[int, typer.Option(help="Of Airflow's UI, on 127.0.0.1.")] = 8080,
+    port: Annotated[
+        int, typer.Option(help="Of Airflow's UI, on 127.0.0.1.", min=1, max=65535)
+    ] = 8080,
     drip: Annotated[float, typer.Option(help="Seconds between new messages.")] = 20.0,
 ) -> None:
     """Start the tenant and Airflow in the background."""
