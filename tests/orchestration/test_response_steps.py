@@ -264,6 +264,30 @@ def test_a_tenant_that_was_taken_out_is_left_alone(installation: Installation) -
     assert set(installation.tenant("south").places.values()) == {Place.INBOX}
 
 
+def test_a_mailbox_that_was_closed_is_left_alone(installation: Installation) -> None:
+    north = installation.tenant("north")
+    north.deliver(ANN)
+    of_bob = north.deliver(BOB)
+    installation.run()
+    del north.boxes[BOB]
+    installation.learn(BAD_URL)
+    folder = installation.run()
+    assert installation.problems(folder) == []
+    counts = installation.report(folder).counts
+    assert (counts.judged, counts.planned) == (1, 1)
+    assert north.places[of_bob.message_id] is Place.INBOX
+
+
+def test_a_run_narrowed_to_a_mailbox_judges_that_one(installation: Installation) -> None:
+    north = installation.tenant("north")
+    of_ann, of_bob = north.deliver(ANN), north.deliver(BOB)
+    installation.run()
+    installation.learn(BAD_URL)
+    folder = installation.run(mailboxes=[BOB])
+    assert installation.problems(folder) == []
+    assert north.places == {of_ann.message_id: Place.INBOX, of_bob.message_id: Place.TRASH}
+
+
 @pytest.mark.parametrize("error", [MailboxError("down"), WorkerDied()])
 def test_a_mailbox_that_fails_after_its_task_was_cleared_is_told(
     installation: Installation, error: BaseException

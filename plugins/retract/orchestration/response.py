@@ -420,20 +420,26 @@ def _summary(report: RunReport) -> list[str]:
 
 
 def _judged(settings: Settings, folder: RunFolder) -> tuple[Lake, pl.LazyFrame]:
-    """The lake, and the pinned copies the run judges."""
+    """The lake, and the pinned copies the run judges: those in the mailboxes it has listed.
+
+    The lake remembers others for a while, of tenants that were taken out and people who left.
+    """
     import polars as pl
 
     from retract.lake.store import Lake
 
     run, versions, lake = folder.run(), _pinned(folder), Lake(settings.lake)
-    messages = lake.scan_messages(versions.messages, run.window).filter(
-        pl.col("connection").is_in(run.connections)
+    listed = pl.LazyFrame(
+        [
+            (entry.connection, entry.mailbox_id)
+            for listing in folder.read_all("mailboxes", Listing)
+            for entry in listing.mailboxes
+        ],
+        schema={"connection": pl.String, "mailbox_id": pl.String},
+        orient="row",
     )
-    if run.mailboxes:
-        listings = folder.read_all("mailboxes", Listing)
-        chosen = [entry.mailbox_id for listing in listings for entry in listing.mailboxes]
-        messages = messages.filter(pl.col("mailbox_id").is_in(chosen))
-    return lake, messages
+    messages = lake.scan_messages(versions.messages, run.window)
+    return lake, messages.join(listed, on=["connection", "mailbox_id"], how="semi")
 
 
 def _policy(folder: RunFolder) -> Policy:

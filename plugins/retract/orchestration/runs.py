@@ -50,7 +50,7 @@ class Run(BaseModel):
     window_end: AwareDatetime
     mode: Mode
     connections: tuple[str, ...]
-    """Airflow connection ids of the tenants; mail of others is not judged."""
+    """Airflow connection ids of the tenants."""
     mailboxes: tuple[str, ...]
     """Addresses the run is narrowed to; empty means all."""
 
