@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from selectolax.lexbor import LexborHTMLParser
 
-from retract.model import Action, Disposition, Mode, State
+from retract.model import Action, Disposition, Mode, Place, Provider, State
 from retract.reports import html
 from retract.reports.html import headline, render_html
-from retract.reports.model import SourceFacts
+from retract.reports.model import SourceFacts, Where
 from retract.reports.text import visible
 
 MARKUP = [
@@ -224,3 +224,19 @@ def test_an_empty_run_has_a_page(make_plan: Any, report: Any) -> None:
     page = LexborHTMLParser(render_html(report(make_plan(judged=0), judged_by_day={})))
     assert "No copy needed an action" in page.body.text()
     assert not page.css("figure")
+
+
+@pytest.mark.parametrize(
+    ("provider", "folder", "shown"),
+    [
+        (Provider.GOOGLE_WORKSPACE, "CATEGORY_UPDATES, INBOX, UNREAD", "inbox"),
+        (Provider.GOOGLE_WORKSPACE, "INBOX, Label_7, STARRED", "inbox (Label_7, STARRED)"),
+        (Provider.MICROSOFT365, "Inbox", "inbox"),
+        (Provider.MICROSOFT365, "IMPORTANT", "inbox (IMPORTANT)"),
+    ],
+)
+def test_a_place_is_told_once_and_without_labels_that_say_nothing(
+    provider: Provider, folder: str, shown: str
+) -> None:
+    assert html._where(Where(place=Place.INBOX, folder=folder), provider) == shown
+    assert html._where(None, provider) == "–"

@@ -96,3 +96,18 @@ def test_a_plot_that_fails_does_not_cost_the_report(
     page = render_html(report(make_plan([planned(1)])))
     assert "<details open>" in page
     assert "<svg" not in page
+
+
+def test_days_without_a_retraction_are_one_drawing(
+    planned: Any, make_plan: Any, outcome: Any, report: Any
+) -> None:
+    copies = [planned(1)]
+    quiet = next(p for p in plots(report(make_plan(copies), [])) if p.title == "Deliveries per day")
+    busy = next(
+        p
+        for p in plots(report(make_plan(copies), [outcome(copies[0], State.DONE)]))
+        if p.title == "Deliveries per day"
+    )
+    assert quiet.note.endswith("None was retracted.")
+    assert ">retracted<" not in quiet.svg
+    assert ">retracted<" in busy.svg

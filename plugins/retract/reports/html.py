@@ -18,6 +18,7 @@ from typing import Any, Final
 import jinja2
 from markupsafe import Markup
 
+from retract.model import Provider
 from retract.reports.model import Result, RunReport, Where
 from retract.reports.plots import plots
 from retract.reports.text import PROVIDER_NAMES, clipped, defanged, visible, words
@@ -29,6 +30,9 @@ MAX_REASONS: Final = 10
 """Matches shown for one copy."""
 MAX_TEXT: Final = 300
 """Characters shown of one text that came out of a message."""
+
+# What Gmail calls a place we name ourselves, and what says nothing of where a copy is.
+_PLAIN_LABELS: Final = frozenset({"INBOX", "SPAM", "TRASH", "SENT", "UNREAD", "IMPORTANT"})
 
 _TEMPLATES: Final = Path(__file__).parent / "templates"
 
@@ -117,12 +121,19 @@ def _duration(seconds: float) -> str:
     return f"{minutes} min {rest} s"
 
 
-def _where(where: Where | None) -> str:
+def _where(where: Where | None, provider: Provider) -> str:
     if where is None:
         return "–"
-    place = words(where.place)
+    place, folder = words(where.place), where.folder
+    if provider is Provider.GOOGLE_WORKSPACE:
+        labels = folder.split(", ")
+        folder = ", ".join(label for label in labels if not _is_plain_label(label))
     # "inbox (Inbox)" would say it twice.
-    return place if where.folder.lower() in ("", place) else f"{place} ({where.folder})"
+    return place if folder.lower() in ("", place) else f"{place} ({folder})"
+
+
+def _is_plain_label(name: str) -> bool:
+    return name in _PLAIN_LABELS or name.startswith("CATEGORY_")
 
 
 def _csp_hash(style: str) -> str:

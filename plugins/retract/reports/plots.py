@@ -142,20 +142,31 @@ def _days(report: RunReport) -> Plot | None:
         )
     )
     width = max(2, min(14, int(_WIDTH / len(rows)) - 2))
-    chart = alt.vconcat(
+    delivered = (
         base.mark_bar(color=_DELIVERED, width=width)
         .encode(y=alt.Y("judged:Q", title="delivered", axis=_count_axis()))
-        .properties(width=_WIDTH, height=92),
+        .properties(width=_WIDTH, height=92)
+    )
+    below = (
         base.mark_bar(color=DISPOSITION_COLOURS[Disposition.MALICIOUS], width=width)
         .encode(y=alt.Y("retracted:Q", title="retracted", axis=_count_axis()))
-        .properties(width=_WIDTH, height=92),
-        spacing=14,
-    ).resolve_scale(x="shared")
+        .properties(width=_WIDTH, height=92)
+    )
+    any_retracted = any(number for _, _, number in numbers)
+    note = "Copies judged by day of delivery (UTC)"
+    note += (
+        f", and below them those {retracted}, on a scale of their own."
+        if any_retracted
+        else f". None {'would be' if report.preview else 'was'} retracted."
+    )
     return Plot(
         title="Deliveries per day",
-        note=f"Copies judged by day of delivery (UTC), and below them those {retracted}, "
-        "on a scale of their own.",
-        svg=_svg(chart),
+        note=note,
+        svg=_svg(
+            alt.vconcat(delivered, below, spacing=14).resolve_scale(x="shared")
+            if any_retracted
+            else delivered
+        ),
         columns=("day", "delivered", "retracted"),
         rows=tuple(numbers),
     )
