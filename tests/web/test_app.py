@@ -13,6 +13,7 @@ from fastapi import Depends, FastAPI, HTTPException
 from retract.model import Mode
 from retract.orchestration.runs import Run, RunFolder
 from retract.orchestration.settings import Settings
+from retract.reports.model import ReportSummary
 from retract.web import app as web
 
 RUN_ID = "manual__2026-01-01T00:00:00+00:00<script>alert(1)</script>"
@@ -82,7 +83,7 @@ def test_a_run_of_another_version_hides_no_other(client: Browser, tmp_path: Path
     page = client.get("/dags/post_delivery_response/reports")
     assert page.status_code == 200
     assert "enforce" in page.text
-    assert "1 runs" in page.text
+    assert "Not listed: 1 run," in page.text
 
 
 @pytest.mark.parametrize(
@@ -100,6 +101,34 @@ def test_nothing_but_reports_is_served(client: Browser, folder: RunFolder, path:
     path = path.format(run=folder.path.parent.name, attempt=folder.attempt)
     answer = client.get(f"/dags/post_delivery_response/reports/{path}")
     assert answer.status_code in {404, 422}
+
+
+@pytest.mark.parametrize(
+    ("failed", "headline", "shown"),
+    [
+        (False, "Nothing to retract: 7 copies judged", "Nothing to retract: 7 copies judged<"),
+        (True, "Retracted 3 of <7>", "Retracted 3 of &lt;7&gt; (needs attention)<"),
+    ],
+)
+def test_each_run_is_listed_with_what_came_of_it(
+    client: Browser, folder: RunFolder, failed: bool, headline: str, shown: str
+) -> None:
+    assert "see the report" in client.get("/dags/post_delivery_response/reports").text
+    summary = ReportSummary(headline=headline, failed=failed, preview=False, changed=0)
+    folder.write("summary.json", summary)
+    page = client.get("/dags/post_delivery_response/reports").text
+    assert shown in page
+    (folder.path / "report.html").unlink()
+    page = client.get("/dags/post_delivery_response/reports").text
+    assert shown not in page
+    assert "no report" in page
+
+
+def test_runs_of_another_version_alone_are_told(client: Browser, folder: RunFolder) -> None:
+    folder.write_text("run.json", "{}")
+    page = client.get("/dags/post_delivery_response/reports").text
+    assert "Not listed: 1 run," in page
+    assert "No run has started" not in page
 
 
 def test_a_dag_without_runs_has_an_empty_list(client: Browser) -> None:

@@ -200,3 +200,13 @@ class RunReport(_Facts):
             or self.needing_attention
             or any(mailbox.problem for mailbox in self.mailboxes)
         )
+
+
+class ReportSummary(_Facts):
+    """A report in one line, for lists of reports."""
+
+    headline: str
+    failed: bool
+    preview: bool
+    changed: int
+    """Copies retracted in this run, or that would be."""

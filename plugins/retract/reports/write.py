@@ -12,8 +12,8 @@ from typing import Final
 import pandas as pd
 from pydantic import BaseModel
 
-from retract.reports.html import render_html
-from retract.reports.model import CopyResult, RunReport, Where
+from retract.reports.html import headline, render_html
+from retract.reports.model import CopyResult, ReportSummary, Result, RunReport, Where
 from retract.reports.text import clipped, spreadsheet_safe
 from retract.retraction.plan import JudgedCopy, Skipped
 
@@ -47,23 +47,40 @@ _LIST_LIMIT: Final = 2_000
 
 @dataclass(frozen=True, slots=True)
 class ReportPaths:
-    """Where the three files are."""
+    """Where the files are."""
 
     html: Path
     csv: Path
     json: Path
+    summary: Path
 
 
 def write_report(report: RunReport, folder: Path) -> ReportPaths:
-    """Write report.html, report.csv and report.json; each appears whole or not at all."""
+    """Write report.html, report.csv, report.json, and summary.json for lists of reports.
+
+    Each file appears whole or not at all.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    paths = ReportPaths(folder / "report.html", folder / "report.csv", folder / "report.json")
+    names = ("report.html", "report.csv", "report.json", "summary.json")
+    paths = ReportPaths(*(folder / name for name in names))
+    _write(paths.summary, render_json(summary_of(report)))
     # The page last: who sees it finds the files it speaks of.
     _write(paths.json, render_json(report))
     # The mark at the beginning is how a spreadsheet knows that the file is UTF-8.
     _write(paths.csv, "\ufeff" + render_csv(report))
     _write(paths.html, render_html(report))
     return paths
+
+
+def summary_of(report: RunReport) -> ReportSummary:
+    """The report in one line."""
+    results = report.counts.by_result
+    return ReportSummary(
+        headline=headline(report),
+        failed=report.failed,
+        preview=report.preview,
+        changed=results.get(Result.DONE, 0) + results.get(Result.WOULD_RETRACT, 0),
+    )
 
 
 def render_json(facts: BaseModel) -> str:

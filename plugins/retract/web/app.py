@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from fastapi import FastAPI, HTTPException
 from fastapi import Path as PathParam
 from fastapi.responses import FileResponse, HTMLResponse
 from jinja2 import Environment, PackageLoader
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from retract.orchestration.runs import Run, slug
 from retract.orchestration.settings import Settings
+from retract.reports.model import ReportSummary
 from retract.web.access import may_see_dag
+
+M = TypeVar("M", bound=BaseModel)
 
 MOUNTED_AT = "/retract"
 _FILES = {
@@ -61,9 +64,10 @@ def create_app(settings: Settings) -> FastAPI:
                 "run": run,
                 "path": f"{file.parent.parent.name}/{file.parent.name}",
                 "reported": (file.parent / "report.html").exists(),
+                "summary": _read(file.with_name("summary.json"), ReportSummary),
             }
             for file in attempts[:_NEWEST]
-            if (run := _run(file))
+            if (run := _read(file, Run))
         ]
         page = pages.get_template("reports.html.j2").render(
             dag_id=dag_id, rows=rows, left_out=len(attempts) - len(rows)
@@ -82,11 +86,11 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
-def _run(file: Path) -> Run | None:
-    """None for a run of another version of the program, which wrote down other things."""
+def _read(file: Path, kind: type[M]) -> M | None:
+    """None where there is no such file, or one that another version of the program wrote."""
     try:
-        return Run.model_validate_json(file.read_bytes())
-    except ValidationError:
+        return kind.model_validate_json(file.read_bytes())
+    except (OSError, ValidationError):
         return None
 
 
