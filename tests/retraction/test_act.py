@@ -371,6 +371,26 @@ def test_a_copy_its_user_put_back_is_exempt_from_then_on(bench):
     assert plan(one, ledger=bench.ledger, run_id="third").skipped[0].reason == "restored"
 
 
+@pytest.mark.parametrize(
+    ("origin", "found", "state"),
+    [
+        (Place.INBOX, Place.JUNK, State.DONE),
+        (Place.INBOX, Place.OTHER, State.RESTORED),
+        (Place.JUNK, Place.JUNK, State.RESTORED),
+        (Place.JUNK, Place.INBOX, State.RESTORED),
+    ],
+)
+def test_only_a_copy_back_where_it_was_or_nearer_was_put_back(bench, origin, found, state):
+    (one,) = bench.deliver(1)
+    bench.provider.deliver(one, Location(origin))
+    bench.act(bench.plan(one, action=Action.TRASH))
+    bench.provider.deliver(one, Location(found))
+
+    result = bench.act(bench.plan(one, action=Action.HARD_DELETE, run_id="second"), "second")
+
+    assert result.counts == {state: 1}
+
+
 def test_a_copy_its_user_moved_before_we_acted_is_retracted_from_there(bench):
     (one,) = bench.deliver(1)
     retractions = bench.plan(one)

@@ -62,10 +62,13 @@ class CopyState:
         return not (self.exempt or self.state is State.GONE or self.settled(action))
 
     def put_back(self, here: Location) -> bool:
-        """Whether a copy now seen ``here`` was moved back after we had moved it away."""
-        moved_by_us = self.origin is not None and self.settled_action is not None
+        """Whether a copy now seen ``here`` was moved back to where we had moved it away from, or
+        nearer to the reader. One moved from Trash to Junk was not."""
+        if self.origin is None or self.settled_action is None:
+            return False
         where = self.location.place if self.location else Place.INBOX
-        return moved_by_us and here.place.gravity < where.gravity
+        nearer = here.place.gravity < where.gravity
+        return nearer and here.place.gravity <= self.origin.place.gravity
 
 
 @dataclass(frozen=True, slots=True)
