@@ -202,13 +202,13 @@ def test_two_messages_with_one_message_id_are_two(urls: Path, policy_file: Path)
     assert made.preview.summary.retracted == 3
 
 
-def test_no_mail_is_no_error(tmp_path: Path, urls: Path, policy_file: Path) -> None:
+def test_no_mail_is_no_error_and_is_said(tmp_path: Path, urls: Path, policy_file: Path) -> None:
     (tmp_path / "empty").mkdir()
-    made = previewed(
-        tmp_path, "--mail", tmp_path / "empty", "--feed", urls, "--policy", policy_file
-    )
+    arguments = ("--mail", tmp_path / "empty", "--feed", urls, "--policy", policy_file)
+    made = previewed(tmp_path, *arguments)
     assert made["messages"] == []
     assert made["summary"]["messages"] == 0
+    assert "There is no mail in" in run(*arguments).stderr
 
 
 # --- what it shows ---

@@ -49,6 +49,9 @@ def run_preview(
         snapshots = read_feeds(feeds, disposition, started_at)
     notes.print(rejected_lines(snapshots), end="")
     read = list(_counted(notes, "Reading messages", read_messages(exported, provider, started_at)))
+    if not read:
+        nothing = f"There is no mail in {mail}: expected .eml files, an mbox or a Maildir."
+        notes.print(plain(nothing, style="yellow"))
     with _step(notes, "Matching"):
         judged = judge(read, snapshots, policy, provider, started_at)
     shown = notes if json == STDOUT else console()
