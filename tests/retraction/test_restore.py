@@ -70,6 +70,17 @@ def test_a_copy_its_user_put_back_already_is_only_written_down(provider, ledger,
     assert state_of(ledger, ONE).state is State.RESTORED
 
 
+def test_a_copy_whose_folder_is_gone_is_back_in_the_inbox(provider, ledger, clock, monkeypatch):
+    provider.deliver(ONE, Location(Place.OTHER, folder_id="projects"))
+    act_on_mailbox(recorded(ledger, ONE), provider, ledger, RUN, clock)
+    to_inbox = provider.restore
+    monkeypatch.setattr(provider, "restore", lambda copy, _: to_inbox(copy, INBOX))
+
+    assert restore_copy(ONE, provider, ledger, clock, "ann") == INBOX
+    assert state_of(ledger, ONE).state is State.RESTORED
+    assert ledger.history(ONE.copy_id)[-1].location_after == INBOX
+
+
 def test_what_we_never_moved_is_not_restored(provider, ledger, clock):
     provider.deliver(ONE, Location(Place.TRASH))
     act_on_mailbox(recorded(ledger, ONE), provider, ledger, RUN, clock)

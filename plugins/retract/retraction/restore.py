@@ -21,7 +21,8 @@ def restore_copy(
     *,
     lease: timedelta = LEASE,
 ) -> Location:
-    """Restore the copy for ``actor``, verify it, and exempt it from then on; returns where it is.
+    """Restore the copy for ``actor``, verify it, and exempt it from then on; returns where it is:
+    the Inbox, say, when the folder it came from is gone.
 
     Raises LedgerError when we never moved it, MessageNotFound when it is gone,
     ActionNotSupported when it cannot be brought back, OutcomeUnknown when it is not seen where
@@ -62,7 +63,8 @@ def restore_copy(
         except BaseException as error:
             ledger.release(claim, reason=f"{type(error).__name__}: {error}"[:500], now=clock())
             raise
-        if there is None or not _is_back(there, origin):
+        # Where the old folder is gone the provider takes the nearest that is left.
+        if there is None or there.place.gravity > origin.place.gravity:
             where = there.place if there else "nowhere"
             reason = f"restored to {origin.place}, but seen {where}"
             ledger.release(claim, reason=reason, now=clock())
