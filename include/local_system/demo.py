@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -74,7 +75,10 @@ def run_demo(home: Path, mail: Path | None, feeds: Sequence[Path]) -> bool:
             airflow.migrate()
             step.done()
             before = copies(tenant.info)
-            step("refresh_indicators", "reading the feeds" if feeds else "a campaign becomes known")
+            step(
+                "refresh_indicators",
+                "reading the feeds" if mail or feeds else "a campaign becomes known",
+            )
             refreshed = airflow.test_dag("refresh_indicators") == 0
             step.done(_refreshed(airflow) if refreshed else "ended red")
             step("post_delivery_response", "judging delivered mail again")
@@ -154,10 +158,12 @@ class _Steps:
         folder = airflow.newest_attempt("post_delivery_response")
         if folder is None or self._current is None:
             return
-        total, collected, to_act, acted = (
-            len(list((folder / name).glob("*.json")))
-            for name in ("shards", "collected", "to_act", "acted")
+        total, collected, acted = (
+            len(list((folder / name).glob("*.json"))) for name in ("shards", "collected", "acted")
         )
+        # A plan with nothing to do still has a task, for no mailbox.
+        planned = (json.loads(file.read_bytes()) for file in (folder / "to_act").glob("*.json"))
+        to_act = sum(bool(task["mailbox_keys"]) for task in planned)
         if not total:
             return
         note = f"{collected}/{total} mailboxes collected"
