@@ -42,8 +42,8 @@ PARAMS = {
         "A run can narrow the policy, never widen it.",
     ),
     "mailboxes": Param(
-        [],
-        type="array",
+        None,
+        type=["null", "array"],
         items={"type": "string"},
         title="Mailboxes",
         description="Addresses to judge, one a line. Empty: every mailbox of every connection.",

@@ -22,12 +22,14 @@ def demo(
     feeds: Annotated[
         list[Path] | None, typer.Option(help="Files of indicators; may be given again.")
     ] = None,
+    home: Annotated[Path, typer.Option(help="Where it works; made anew each time.")] = _VAR
+    / "demo",
 ) -> None:
     """Deliver mail to the local tenant, learn indicators, retract, report; then stop."""
     from local_system.demo import run_demo
 
     try:
-        sound = run_demo(_VAR / "demo", mail, feeds or [])
+        sound = run_demo(home, mail, feeds or [])
     except SystemFailed as error:
         typer.secho(str(error), err=True, fg="red")
         sys.exit(2)

@@ -47,6 +47,11 @@ def test_a_run_without_an_interval_looks_back_from_the_moment_it_was_asked_for(
     assert window == Window(asked.run_after - LOOKBACK, asked.run_after)
 
 
+@pytest.mark.parametrize("empty", [None, [], ()])
+def test_mailboxes_left_empty_mean_all(empty: object) -> None:
+    assert parse_params({"mailboxes": empty}).mailboxes == ()
+
+
 def test_params_win_over_everything() -> None:
     params = parse_params(
         {"window_start": "2026-01-01T00:00:00Z", "window_end": "2026-01-02T00:00:00+00:00"}

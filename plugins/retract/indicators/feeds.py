@@ -212,7 +212,8 @@ def sources_of_files(paths: Iterable[Path]) -> str:
 
 def _source_of_file(path: Path, name: str) -> Source:
     if not path.is_file():
-        raise FeedConfigurationError(f"{path}: there is no such file")
+        found = "a folder, not a file of indicators" if path.is_dir() else "there is no such file"
+        raise FeedConfigurationError(f"{path}: {found}")
     settings: dict[str, Any] = {
         "name": name,
         "location": str(path),

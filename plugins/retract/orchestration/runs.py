@@ -12,7 +12,7 @@
         to_act/         one file per acting task: its mailboxes
         acted/          … and how many copies ended in which state
         times/          when each step ran
-        report.html  report.csv  report.json
+        report.html  report.csv  report.json  summary.json
 
 A cleared run, or one reprocessed by a backfill, gets a new attempt and leaves the old one.
 """

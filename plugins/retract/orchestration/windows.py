@@ -9,6 +9,7 @@ from pydantic import (
     AfterValidator,
     AwareDatetime,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     ValidationError,
     model_validator,
@@ -34,7 +35,9 @@ class RunParams(BaseModel):
     window_start: AwareDatetime | None = None
     window_end: AwareDatetime | None = None
     mode: Literal["policy", "preview"] = "policy"
-    mailboxes: tuple[Annotated[str, AfterValidator(_address)], ...] = ()
+    mailboxes: Annotated[
+        tuple[Annotated[str, AfterValidator(_address)], ...], BeforeValidator(lambda v: v or ())
+    ] = ()
     """Addresses to judge; empty means all."""
 
     @model_validator(mode="after")
