@@ -11,10 +11,12 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
+import psutil
 from pydantic import BaseModel, ConfigDict
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -146,15 +148,21 @@ def _last_line(log: Path) -> str:
 
 
 def stop_process(process: subprocess.Popen[Any]) -> None:
-    """Ask a process to end, and insist if it does not."""
-    if process.poll() is not None:
-        return
-    process.send_signal(signal.SIGTERM)
-    try:
-        process.wait(_STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
+    """End a process we started, and every process it started."""
+    if process.poll() is None:
+        stop_family(psutil.Process(process.pid))
         process.wait()
+
+
+def stop_family(parent: psutil.Process) -> None:
+    """Ask a process to end, then insist; its descendants too, by their process ids."""
+    family = [parent, *parent.children(recursive=True)]
+    parent.send_signal(signal.SIGTERM)
+    _, left = psutil.wait_procs(family, _STOP_SECONDS)
+    for survivor in left:
+        with suppress(psutil.NoSuchProcess):
+            survivor.kill()
+    psutil.wait_procs(left, _STOP_SECONDS)
 
 
 def python_path() -> str:

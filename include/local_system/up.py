@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import socket
 import time
 from pathlib import Path
@@ -22,10 +21,10 @@ from local_system.system import (
     Tenant,
     empty_folder,
     served_on,
+    stop_family,
 )
 
 _UI_SECONDS = 180.0
-_STOP_SECONDS = 30.0
 
 
 class Started(BaseModel):
@@ -53,14 +52,8 @@ class Started(BaseModel):
     def stop(self) -> None:
         """End it and every process it started, by process id."""
         process = self.process()
-        if process is None:
-            return
-        family = [process, *process.children(recursive=True)]
-        process.send_signal(signal.SIGTERM)
-        _, left = psutil.wait_procs(family, _STOP_SECONDS)
-        for survivor in left:
-            survivor.kill()
-        psutil.wait_procs(left, _STOP_SECONDS)
+        if process is not None:
+            stop_family(process)
 
 
 class Running(BaseModel):
