@@ -1,6 +1,6 @@
 """Time and peak memory of a full match, beside pandas.merge on the same rows.
 
-    python benchmarks/match.py compare --observables 1000000 --indicators 100000
+    python benchmarks/match.py [--observables 1000000] [--indicators 100000]
 
 Every way runs in a process of its own, over the same Parquet files, so that peaks are its
 own. An observable is one thing seen in one copy; it has several lookups, which are the rows
@@ -44,14 +44,17 @@ class Way(StrEnum):
 app = typer.Typer(add_completion=False)
 
 
-@app.command()
+@app.callback(invoke_without_command=True)
 def compare(
+    context: typer.Context,
     observables: Annotated[int, typer.Option(min=1000)] = 1_000_000,
     indicators: Annotated[int, typer.Option(min=100)] = 100_000,
     hits: Annotated[float, typer.Option(help="Part of the indicators that are seen.")] = 0.01,
     seed: int = 1,
 ) -> None:
     """Make data, run both ways, print their figures and the ratio."""
+    if context.invoked_subcommand is not None:
+        return
     with tempfile.TemporaryDirectory(prefix="retract-match-") as name:
         folder = Path(name)
         sizes = [str(observables), str(indicators), str(hits), str(seed)]

@@ -1,0 +1,29 @@
+"""The benchmarks run as `make bench` runs them, and compare like with like. No figure is tested."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+SMALL = {
+    "match.py": ["--observables", "2000", "--indicators", "200"],
+    "extraction.py": ["--rounds", "1"],
+}
+
+
+@pytest.mark.parametrize("file", sorted(BENCHMARKS.glob("*.py")), ids=lambda file: file.name)
+def test_it_runs_and_prints_a_ratio(file: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, str(file), *SMALL[file.name]],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"PYTHONPATH": str(BENCHMARKS.parent / "plugins")},
+    )
+    assert done.returncode == 0, done.stderr
+    assert "ratio" in done.stdout
