@@ -5,6 +5,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from tests.indicators.refreshing import read_all, refresh
 
 from retract.errors import FeedError, LakeError
 from retract.indicators.feeds import FeedsFile
@@ -14,9 +15,7 @@ from retract.indicators.refresh import (
     FORGET_AFTER,
     commit,
     merge,
-    read_all,
     read_source,
-    refresh,
 )
 from retract.indicators.snapshot import EXAMPLES, Snapshot, snapshot_of
 from retract.lake.store import Lake

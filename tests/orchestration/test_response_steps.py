@@ -9,10 +9,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from tests.indicators.refreshing import refresh
 
 from retract.errors import ConfigurationError, MailboxError, MailboxUnavailable, RetractError
 from retract.indicators.feeds import load_feeds
-from retract.indicators.refresh import refresh
 from retract.lake.store import Lake
 from retract.model import (
     Action,

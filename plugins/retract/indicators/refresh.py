@@ -129,24 +129,6 @@ def merge(
     )
 
 
-def refresh(feeds: FeedsFile, lake: Lake, now: datetime) -> RefreshReport:
-    """Read every enabled source and commit what they list."""
-    snapshots, errors = read_all(feeds, now)
-    return commit(feeds, lake, snapshots, errors, now)
-
-
-def read_all(feeds: FeedsFile, now: datetime) -> tuple[list[Snapshot], dict[str, str]]:
-    """Every enabled source: the snapshots, and by source why others have none."""
-    snapshots: list[Snapshot] = []
-    errors: dict[str, str] = {}
-    for source in feeds.enabled:
-        try:
-            snapshots.append(read_source(source, now, feeds.hold_back))
-        except FeedError as error:
-            errors[source.name] = str(error)
-    return snapshots, errors
-
-
 def commit(
     feeds: FeedsFile,
     lake: Lake,
