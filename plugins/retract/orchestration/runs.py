@@ -20,7 +20,6 @@ A cleared run, or one reprocessed by a backfill, gets a new attempt and leaves t
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -32,6 +31,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from retract.model import Mailbox, Mode, Provider, Window
 from retract.orchestration.clock import utc_now
+from retract.whole_file import whole_file, write_text_whole
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -150,16 +150,12 @@ class RunFolder:
         self.write_text(name, model.model_dump_json(indent=1))
 
     def write_text(self, name: str, text: str) -> None:
-        self.write_bytes(name, lambda file: file.write(text.encode()))
+        write_text_whole(self.path / name, text)
 
     def write_bytes(self, name: str, write: Callable[[BinaryIO], object]) -> None:
         """Let ``write`` fill the file."""
-        target = self.path / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(f".{target.name}.{os.getpid()}")
-        with partial.open("wb") as file:
+        with whole_file(self.path / name) as file:
             write(file)
-        partial.replace(target)
 
     def read(self, name: str, kind: type[M]) -> M:
         """Read a model back. Raises FileNotFoundError when its task has not written it."""

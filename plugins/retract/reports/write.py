@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from retract.reports.html import headline, render_html
 from retract.reports.model import CopyResult, ReportSummary, Result, RunReport, Where
 from retract.reports.text import clipped, spreadsheet_safe
 from retract.retraction.plan import JudgedCopy, Skipped
+from retract.whole_file import write_text_whole
 
 COLUMNS: Final = (
     "received_at",
@@ -63,12 +63,12 @@ def write_report(report: RunReport, folder: Path) -> ReportPaths:
     folder.mkdir(parents=True, exist_ok=True)
     names = ("report.html", "report.csv", "report.json", "summary.json")
     paths = ReportPaths(*(folder / name for name in names))
-    _write(paths.summary, render_json(summary_of(report)))
+    write_text_whole(paths.summary, render_json(summary_of(report)))
     # The page last: who sees it finds the files it speaks of.
-    _write(paths.json, render_json(report))
+    write_text_whole(paths.json, render_json(report))
     # The mark at the beginning is how a spreadsheet knows that the file is UTF-8.
-    _write(paths.csv, "\ufeff" + render_csv(report))
-    _write(paths.html, render_html(report))
+    write_text_whole(paths.csv, "\ufeff" + render_csv(report))
+    write_text_whole(paths.html, render_html(report))
     return paths
 
 
@@ -150,10 +150,3 @@ def _place(where: Where | None) -> str:
     if where is None:
         return ""
     return spreadsheet_safe(f"{where.place} ({where.folder})" if where.folder else where.place)
-
-
-def _write(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    # newline="": the text's own line ends, on every system.
-    partial.write_text(text, encoding="utf-8", newline="")
-    partial.replace(path)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
@@ -34,6 +33,7 @@ from retract.model import (
 )
 from retract.policy import Policy
 from retract.retraction.records import CopyState, mailbox_key
+from retract.whole_file import write_text_whole
 
 
 class SkipReason(StrEnum):
@@ -230,10 +230,7 @@ def shards(plan: Plan, cap: int) -> list[list[str]]:
 
 def write_plan(plan: Plan, path: Path) -> None:
     """Write the plan as JSON; the file appears whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(plan.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    partial.replace(path)
+    write_text_whole(path, plan.model_dump_json(indent=1) + "\n")
 
 
 def read_plan(path: Path) -> Plan:
