@@ -157,7 +157,7 @@ def test_airflow_knows_every_airflow_setting() -> None:
 
 
 def test_retract_knows_every_retract_setting() -> None:
-    from retract.orchestration.settings import Settings
+    from retract.installation import Settings
 
     for service in SERVICES:
         for name in environment(service):

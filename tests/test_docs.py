@@ -105,7 +105,7 @@ def test_every_extra_is_documented(provider: str) -> None:
 
 
 def test_every_setting_is_documented() -> None:
-    from retract.orchestration.settings import Settings
+    from retract.installation import Settings
 
     page = text_of(REPOSITORY / "docs" / "operations.md")
     documented = set(re.findall(r"`(RETRACT_[A-Z_]+)`", page))

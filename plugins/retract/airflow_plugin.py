@@ -24,7 +24,7 @@ class RetractPlugin(AirflowPlugin):
     @property
     def fastapi_apps(self) -> list[dict[str, Any]]:  # type: ignore[override]
         """Made when the API server asks: every task process loads this file."""
-        from retract.orchestration.settings import Settings
+        from retract.installation import Settings
         from retract.web.app import MOUNTED_AT, create_app
 
         app = create_app(Settings())

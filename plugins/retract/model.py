@@ -130,6 +130,11 @@ class ObservableType(StrEnum):
     SHA1 = "sha1"
     SHA256 = "sha256"
     IP_ADDRESS = "ip_address"
+    """Of an indicator also a network, as 198.51.100.0/24."""
+    SUBJECT_PATTERN = "subject_pattern"
+    """Only of indicators: a campaign rule on the subject. Nothing seen has this type."""
+    DISPLAY_NAME_PATTERN = "display_name_pattern"
+    """Only of indicators: a campaign rule on the sender's display name."""
 
 
 class State(StrEnum):

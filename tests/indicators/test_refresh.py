@@ -9,7 +9,7 @@ from tests.indicators.refreshing import read_all, refresh
 
 from retract.errors import FeedError, LakeError
 from retract.indicators.feeds import FeedsFile
-from retract.indicators.hold_back import SHARED_HOST, HoldBack
+from retract.indicators.hold_back.rules import SHARED_HOST, HoldBack
 from retract.indicators.listed import Listed, ParsedFeed, Rejected
 from retract.indicators.refresh import (
     FORGET_AFTER,

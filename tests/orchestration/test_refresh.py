@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from retract.errors import FeedError
+from retract.installation import Settings
 from retract.lake.store import Lake
 from retract.orchestration import refresh
-from retract.orchestration.settings import Settings
 from retract.orchestration.windows import RunRequest
 
 LISTED, BROKEN = "http://bad.example.net/a\n", "<!doctype html><html></html>"

@@ -13,6 +13,7 @@ from tests.indicators.refreshing import refresh
 
 from retract.errors import ConfigurationError, MailboxError, MailboxUnavailable, RetractError
 from retract.indicators.feeds import load_feeds
+from retract.installation import Settings
 from retract.lake.store import Lake
 from retract.model import (
     Action,
@@ -30,7 +31,6 @@ from retract.model import (
 from retract.observables import EXTRACTOR_VERSION
 from retract.orchestration import response
 from retract.orchestration.runs import RunFolder
-from retract.orchestration.settings import Settings
 from retract.orchestration.windows import RunRequest
 from retract.policy import Policy
 from retract.reports.model import RunReport

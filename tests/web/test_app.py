@@ -10,9 +10,9 @@ import httpx
 import pytest
 from fastapi import Depends, FastAPI, HTTPException
 
+from retract.installation import Settings
 from retract.model import Mode
 from retract.orchestration.runs import Run, RunFolder
-from retract.orchestration.settings import Settings
 from retract.reports.model import ReportSummary
 from retract.web import app as web
 

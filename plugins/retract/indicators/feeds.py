@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 from urllib.parse import urlsplit
@@ -21,14 +23,15 @@ from pydantic import (
 )
 
 from retract.errors import FeedConfigurationError
-from retract.indicators.hold_back import HoldBack
-from retract.indicators.listed import AnyType
+from retract.indicators.hold_back.rules import HoldBackSettings
 from retract.model import Disposition
+from retract.observables.written import AnyType
 from retract.settings_file import (
     ActionableDisposition,
     Duration,
     Misfits,
     Section,
+    SettingPath,
     SettingsFile,
 )
 
@@ -44,10 +47,51 @@ class Format(StrEnum):
 
     PLAIN_LIST = "plain_list"
     """One value a line; lines that start with # or ; are comments."""
+    HOSTS = "hosts"
+    """A hosts file: ``0.0.0.0 evil.example``."""
+    ADBLOCK = "adblock"
+    """An adblock filter list: ``||evil.example^``."""
     CSV = "csv"
     """A table whose columns are named."""
+    JSON = "json"
+    """Objects in a JSON list or one a line, whose keys are named."""
     STIX = "stix"
-    """A STIX 2.0 or 2.1 bundle."""
+    """STIX 2.0 or 2.1: a bundle, or what a TAXII collection gives."""
+    MISP = "misp"
+    """MISP events or attributes."""
+    URLHAUS = "urlhaus"
+    """abuse.ch URLhaus, CSV or JSON."""
+    THREATFOX = "threatfox"
+    """abuse.ch ThreatFox, CSV or JSON."""
+    PHISHTANK = "phishtank"
+    """PhishTank's online-valid, CSV or JSON."""
+
+
+class Service(StrEnum):
+    """A service that is asked for its entries; without one the location itself is read."""
+
+    TAXII = "taxii"
+    """A TAXII 2.1 collection; format stix."""
+    MISP_SERVER = "misp_server"
+    """The REST interface of a MISP instance; format misp."""
+    MISP_FEED = "misp_feed"
+    """A folder of MISP events with their manifest.json; format misp."""
+
+
+FORMAT_OF_SERVICE: Final = {
+    Service.TAXII: Format.STIX,
+    Service.MISP_SERVER: Format.MISP,
+    Service.MISP_FEED: Format.MISP,
+}
+OBJECT_STORES: Final = ("s3", "gs", "az", "abfs", "abfss")
+
+_STATE_THE_TYPE: Final = frozenset(
+    {Format.HOSTS, Format.ADBLOCK, Format.STIX, Format.MISP}
+    | {Format.URLHAUS, Format.THREATFOX, Format.PHISHTANK}
+)
+
+IGNORE: Final = "ignore"
+"""In disposition_by_tag: such entries are left out."""
 
 
 def _lifetime(value: timedelta) -> timedelta:
@@ -62,8 +106,11 @@ def _location(value: str) -> str:
     if not _SCHEME.match(value):
         return value
     parts = urlsplit(value)
-    if parts.scheme.lower() not in ("http", "https"):
-        raise ValueError("write a path, or a URL that starts with https:// or http://")
+    if parts.scheme.lower() not in ("http", "https", *OBJECT_STORES):
+        raise ValueError(
+            "write a path, or a URL that starts with https://, http:// or that of an object store: "
+            + ", ".join(f"{scheme}://" for scheme in OBJECT_STORES)
+        )
     if not parts.hostname:
         raise ValueError("the URL names no host")
     if "@" in parts.netloc:
@@ -75,8 +122,30 @@ TimeToLive = Annotated[Duration, AfterValidator(_lifetime)]
 Text = Annotated[str, Field(min_length=1, max_length=1000)]
 
 
+def _tag_pattern(text: str) -> str:
+    if not text.strip():
+        raise ValueError("an empty tag")
+    return text.strip().lower()
+
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class JumpGuard(Section):
+    """How much a source may change from one reading to the next before it counts as broken."""
+
+    may_shrink_to: Share = 0.5
+    """Of what the last reading listed; 0 allows all."""
+    may_grow_to: Annotated[float, Field(ge=1, le=1_000_000)] = 3.0
+    from_size: Annotated[int, Field(ge=0)] = 100
+    """Smaller readings on both sides may change at will."""
+
+
 class Columns(Section):
-    """Which column of a CSV source holds what. An empty cell means the source's own setting."""
+    """Which column (CSV) or key (JSON, dotted for nested ones) holds what.
+
+    An empty cell means the source's own setting.
+    """
 
     value: Text
     type: Text | None = None
@@ -86,6 +155,8 @@ class Columns(Section):
     reference: Text | None = None
     first_seen: Text | None = None
     expires_at: Text | None = None
+    tags: Text | None = None
+    """Labels, separated by commas, or a JSON list."""
 
 
 class Source(Section):
@@ -94,39 +165,102 @@ class Source(Section):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
     """Fit for a file name; reports and indicators carry it, so keep it."""
     format: Format
+    service: Service | None = None
+    """What to ask at the location; None: read it as it is."""
     location: Annotated[Text, AfterValidator(_location)]
-    """A path relative to the feeds file, * and ** allowed, or an http(s) URL."""
+    """A path relative to the feeds file, * and ** allowed, or the URL of a page or an object.
+    ``{key}`` in a URL stands for the connection's password."""
+    connection: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:/-]{1,250}$")] | None = None
+    """The Airflow connection that holds the key, where one is needed."""
     type: AnyType = "auto"
     """What the values are, where neither the format nor a column says so."""
     disposition: ActionableDisposition
+    disposition_by_tag: dict[
+        Annotated[str, AfterValidator(_tag_pattern)], ActionableDisposition | Literal["ignore"]
+    ] = Field(default_factory=dict)
+    """By tag or label, * allowed, in any case: the gravest that fits an entry's tags counts before
+    all else. ``ignore``: such entries are left out."""
     confidence: Annotated[int, Field(strict=True, ge=0, le=100)]
+    """Of entries that state none."""
+    confidence_floor: Annotated[int, Field(strict=True, ge=0, le=100)] = 0
+    """Entries below it are held back."""
     time_to_live: TimeToLive | None = None
-    """How long an indicator stays in force after it was last listed. None: while it is listed,
-    so that taking a line out of an own list revokes it."""
+    """How long an indicator stays in force after it was last listed. None: no such limit."""
+    absence_revokes: StrictBool | None = None
+    """Whether an indicator leaves as soon as it is no longer listed. None: when there is no
+    time_to_live, so that taking a line out of an own list revokes it; of a service that gives
+    only what is new, never."""
+    jump_guard: JumpGuard = JumpGuard()
     campaign: str = ""
     reference: str = ""
     columns: Columns | None = None
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
     header: Literal[True] | tuple[Text, ...] = True
     """CSV: true when the first row names the columns; else their names, in order."""
+    records: Text | None = None
+    """JSON: the dotted path to the list of entries; None: the document is the list."""
     may_be_empty: StrictBool = False
     """An own list may hold nothing; of any other source that is an error."""
     enabled: StrictBool = True
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        is_csv = self.format is Format.CSV
-        if is_csv and self.columns is None:
-            raise Misfits((("columns",), "a csv source needs to know at least {value: <column>}"))
-        if not is_csv and (self.columns or self.delimiter != "," or self.header is not True):
-            raise ValueError(f"columns, delimiter and header are for csv, not {self.format}")
-        if self.format is Format.STIX and self.type != "auto":
-            raise Misfits((("type",), "STIX patterns state the type themselves; leave it out"))
+        misfits = [*self._format_misfits(), *self._service_misfits()]
+        if misfits:
+            raise Misfits(*misfits)
         return self
+
+    def _format_misfits(self) -> Iterator[tuple[SettingPath, str]]:
+        is_table = self.format in (Format.CSV, Format.JSON)
+        if is_table and self.columns is None:
+            yield ("columns",), f"a {self.format} source needs to know at least {{value: <column>}}"
+        if not is_table and self.columns:
+            yield ("columns",), f"is for csv and json, not {self.format}"
+        if self.format is not Format.CSV and self.delimiter != ",":
+            yield ("delimiter",), f"is for csv, not {self.format}"
+        if self.format is not Format.CSV and self.header is not True:
+            yield ("header",), f"is for csv, not {self.format}"
+        if self.format is not Format.JSON and self.records is not None:
+            yield ("records",), f"is for json, not {self.format}"
+        if self.type != "auto" and self.format in _STATE_THE_TYPE:
+            yield ("type",), f"{self.format} entries state the type themselves; leave it out"
+
+    def _service_misfits(self) -> Iterator[tuple[SettingPath, str]]:
+        if self.service is not None:
+            if self.format is not FORMAT_OF_SERVICE[self.service]:
+                yield ("format",), f"{self.service} gives {FORMAT_OF_SERVICE[self.service]}"
+            if self.scheme not in ("http", "https"):
+                yield ("location",), f"{self.service} is reached by an https:// or http:// URL"
+        if "{key}" in self.location and self.connection is None:
+            yield ("location",), "{key} needs a connection whose password it stands for"
+        if self.connection is not None and not self.is_remote:
+            yield ("connection",), "a file needs none"
 
     @property
     def is_remote(self) -> bool:
         return bool(_SCHEME.match(self.location))
+
+    @property
+    def scheme(self) -> str:
+        """``https``, ``s3``, …; empty for a path."""
+        return self.location.partition("://")[0].lower() if self.is_remote else ""
+
+    @property
+    def gives_news_only(self) -> bool:
+        """Whether a reading may be only what changed since the one before."""
+        return self.service is not None and not self.absence_revokes
+
+    @property
+    def revokes_absent(self) -> bool:
+        """Whether an indicator leaves as soon as a reading does not list it."""
+        if self.absence_revokes is not None:
+            return self.absence_revokes
+        return self.time_to_live is None and self.service is None
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the settings as hex: another reading of the same bytes may differ with it."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
 
     @field_serializer("time_to_live")
     def _iso(self, value: timedelta | None) -> str | None:
@@ -141,7 +275,7 @@ class FeedsFile(Section):
     model_config = ConfigDict(hide_input_in_errors=True)
 
     sources: tuple[Source, ...] = ()
-    hold_back: HoldBack = HoldBack()
+    hold_back: HoldBackSettings = HoldBackSettings()
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Self:

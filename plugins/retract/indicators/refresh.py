@@ -15,8 +15,8 @@ from pydantic import BaseModel, ConfigDict
 from retract.errors import FeedError, LakeError
 from retract.indicators import csv_table, plain_list, stix_bundle
 from retract.indicators.feeds import FeedsFile, Format, Source
-from retract.indicators.fetch import documents
-from retract.indicators.hold_back import HoldBack
+from retract.indicators.fetching.fetch import documents
+from retract.indicators.hold_back.rules import HoldBack
 from retract.indicators.listed import ParsedFeed, Rejected
 from retract.indicators.snapshot import Snapshot, snapshot_of
 from retract.lake.store import Lake

@@ -13,7 +13,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from retract.errors import FeedError
 from retract.indicators.feeds import Source
-from retract.indicators.hold_back import HoldBack
+from retract.indicators.hold_back.rules import HoldBack
 from retract.indicators.listed import Listed, ParsedFeed, Rejected
 from retract.lake.tables import INDICATORS_TABLE
 from retract.observables import lookup

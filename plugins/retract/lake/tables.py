@@ -1,4 +1,4 @@
-"""The shapes of the lake's three Delta tables, and the keys that make commits idempotent."""
+"""The shapes of the lake's four Delta tables, and the keys that make commits idempotent."""
 
 from __future__ import annotations
 
@@ -87,13 +87,44 @@ INDICATORS: Final = _schema(
     source=_TEXT,
     campaign=_TEXT,
     reference=_TEXT,
+    tags=_TEXTS,
+    sightings=pa.int32(),
     first_seen=_TIME,
     last_seen=_TIME,
+    listed=pa.bool_(),
     expires_at=(_TIME, "nullable"),
     held_back=(_TEXT, "nullable"),
     active=pa.bool_(),
+    changed_at=_TIME,
+    inactive_because=(_TEXT, "nullable"),
 )
-"""One row for each (type, value, source). ``held_back`` is the reason; null when it is live."""
+"""One row for each (type, value, source): one source's opinion of one value.
+
+``listed``: the source's last good reading holds it. ``held_back`` is the reason; null when it is
+live. ``active`` says whether it is in force, ``changed_at`` since when that is so, and
+``inactive_because`` why it is not: expired, revoked, no longer listed, source removed.
+``sightings`` is what the source says of how often it was seen.
+"""
+
+SOURCES: Final = _schema(
+    source=_TEXT,
+    settings=_TEXT,
+    read_at=_TIME,
+    listed=pa.int64(),
+    etag=_TEXT,
+    last_modified=_TEXT,
+    content=_TEXT,
+    cursor=_TEXT,
+    tried_at=_TIME,
+    failing_since=(_TIME, "nullable"),
+    error=(_TEXT, "nullable"),
+)
+"""One row a source: its last good reading, and how the last try went.
+
+``settings`` is the digest of what the reading was made with: when it differs, everything is read
+anew. ``etag``, ``last_modified``, ``content`` (a digest) and ``cursor`` let the next reading ask
+for what changed.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,4 +159,5 @@ class Table:
 
 MESSAGES_TABLE: Final = Table("messages", MESSAGES, ("delivery_date",))
 OBSERVABLES_TABLE: Final = Table("observables", OBSERVABLES, ("delivery_date",))
-INDICATORS_TABLE: Final = Table("indicators", INDICATORS)
+INDICATORS_TABLE: Final = Table("indicators", INDICATORS, ("source",))
+SOURCES_TABLE: Final = Table("sources", SOURCES)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 
 from retract.errors import ConfigurationError
+from retract.installation import Settings
 from retract.orchestration.clock import utc_now
-from retract.orchestration.settings import Settings
 from retract.policy import load_policy
 
 

@@ -16,9 +16,9 @@ from typing import Any
 from airflow.sdk import Asset
 
 from retract.errors import FeedError
+from retract.installation import Settings
 from retract.orchestration.clock import utc_now
 from retract.orchestration.runs import RunFolder
-from retract.orchestration.settings import Settings
 from retract.orchestration.windows import RunRequest
 
 INDICATORS = Asset("retract://indicators")

@@ -22,6 +22,7 @@ from retract.errors import (
     MailboxUnavailable,
     RetractError,
 )
+from retract.installation import Settings
 from retract.model import Mailbox, Mode, State
 from retract.orchestration.clock import utc_now
 from retract.orchestration.connections import open_connection
@@ -35,7 +36,6 @@ from retract.orchestration.runs import (
     ShardCollected,
     slug,
 )
-from retract.orchestration.settings import Settings
 from retract.orchestration.windows import RunRequest, parse_params, resolve_window
 from retract.policy import Policy, load_policy
 

@@ -17,7 +17,7 @@ from retract.errors import (
     RetractError,
     Throttled,
 )
-from retract.orchestration.settings import Settings
+from retract.installation import Settings
 
 if TYPE_CHECKING:
     from airflow.sdk.definitions.context import Context

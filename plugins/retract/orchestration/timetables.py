@@ -5,7 +5,7 @@ from __future__ import annotations
 from airflow.sdk import CronDataIntervalTimetable
 
 from retract.errors import RetractError
-from retract.orchestration.settings import Settings
+from retract.installation import Settings
 from retract.policy import load_policy
 
 FALLBACK_CRON = "*/15 * * * *"

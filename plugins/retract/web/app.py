@@ -16,8 +16,8 @@ from fastapi.responses import FileResponse, HTMLResponse
 from jinja2 import Environment, PackageLoader
 from pydantic import BaseModel, ValidationError
 
+from retract.installation import Settings
 from retract.orchestration.runs import Run, slug
-from retract.orchestration.settings import Settings
 from retract.reports.model import ReportSummary
 from retract.web.access import may_see_dag
 

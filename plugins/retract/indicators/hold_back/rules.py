@@ -11,7 +11,7 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator
 
-from retract.indicators.shared_hosts import SHARED_HOSTS
+from retract.indicators.hold_back.shared_hosts import SHARED_HOSTS
 from retract.model import ObservableType
 from retract.observables.domain import canonical_domain, is_public_suffix
 from retract.observables.url import split_canonical
@@ -29,7 +29,7 @@ def _host_pattern(text: str) -> str:
     return wildcard + domain
 
 
-class HoldBack(Section):
+class HoldBackSettings(Section):
     """Hosts that no domain indicator may name, besides the program's own SHARED_HOSTS."""
 
     domains: tuple[Annotated[str, AfterValidator(_host_pattern)], ...] = ()

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from retract.errors import FeedError
-from retract.indicators import csv_table
+from retract.indicators.formats import csv_table
 from retract.model import Disposition, ObservableType
 
 COLUMNS = {

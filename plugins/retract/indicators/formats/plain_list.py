@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from retract.errors import FeedError
-from retract.indicators.contents import require_mostly_good, text_of
 from retract.indicators.feeds import Source
-from retract.indicators.listed import Listed, ParsedFeed, Rejected, canonical
+from retract.indicators.formats.contents import text_of
+from retract.indicators.listed import Entry, Listed, Rejected
+from retract.observables.written import canonical
 
 _COMMENT = re.compile(r"(?:^|\s)[#;].*")
 """From the start of a line or after a space: a # within a URL belongs to the URL."""
 _JSON = re.compile(r"\s*(?:\{|\[\s*[\[{\"])")
 
 
-def parse(data: bytes, source: Source) -> ParsedFeed:
-    """The list's indicators. Raises FeedError when the data is no such list."""
+def parse(data: bytes, source: Source) -> Iterator[Entry]:
+    """The list's entries. Raises FeedError when the data is no such list."""
     text = text_of(data)
     if _JSON.match(text):
         raise FeedError("is JSON, not a plain list: set format to stix, or correct the location")
-    parsed = ParsedFeed()
     for number, line in enumerate(text.splitlines(), start=1):
         value = _COMMENT.sub("", line).strip()
         if not value:
             continue
         try:
-            parsed.indicators.append(Listed(*canonical(source.type, value)))
+            yield Listed(*canonical(source.type, value))
         except ValueError as error:
-            parsed.rejected.append(Rejected(f"line {number}", str(error)))
-    return require_mostly_good(parsed)
+            yield Rejected(f"line {number}", str(error))

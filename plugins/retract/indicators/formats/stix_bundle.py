@@ -8,18 +8,19 @@ runs per message: a pattern that is not a choice of equalities is rejected with 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from retract.errors import FeedError
-from retract.indicators.contents import text_of
 from retract.indicators.feeds import Source
-from retract.indicators.listed import Listed, ParsedFeed, Rejected, canonical
-from retract.indicators.stix_pattern import Unsupported, equalities
+from retract.indicators.formats.contents import text_of
+from retract.indicators.formats.stix_pattern import Unsupported, equalities
+from retract.indicators.listed import Entry, LeftOut, Listed, Rejected
 from retract.model import Disposition
+from retract.observables.written import canonical
 
 _CAUSES: Final = frozenset(
     {"attack-pattern", "campaign", "infrastructure", "intrusion-set", "malware", "threat-actor"}
@@ -57,36 +58,26 @@ class _Indicator(BaseModel):
         return () if value is None else value
 
 
-def parse(data: bytes, source: Source) -> ParsedFeed:
-    """The bundle's indicators. Raises FeedError when the data is no bundle."""
-    objects = _objects(text_of(data))
-    if objects is None:
-        return ParsedFeed()
-    parsed = ParsedFeed()
+def parse(data: bytes, source: Source) -> Iterator[Entry]:
+    """The bundle's entries. Raises FeedError when the data is no bundle."""
+    objects = _objects(text_of(data)) or []
     newest: dict[str, _Indicator] = {}
     for number, thing in enumerate(objects):
         if not isinstance(thing, dict):
-            parsed.rejected.append(Rejected(f"object {number + 1}", "not an object"))
+            yield Rejected(f"object {number + 1}", "not an object")
         elif thing.get("type") == "indicator":
             where = str(thing.get("id") or f"object {number + 1}")[:200]
             try:
                 indicator = _Indicator.model_validate(thing)
             except ValidationError as error:
-                parsed.rejected.append(Rejected(where, _first_problem(error)))
+                yield Rejected(where, _first_problem(error))
                 continue
             earlier = newest.get(indicator.id)
             if earlier is None or earlier.modified <= indicator.modified:
                 newest[indicator.id] = indicator
     campaigns = _campaigns([thing for thing in objects if isinstance(thing, dict)])
     for indicator in newest.values():
-        _add(parsed, indicator, campaigns.get(indicator.id), source)
-    if parsed.rejected and not parsed.indicators:
-        where, reason = parsed.rejected[0]
-        raise FeedError(
-            f"has {len(parsed.rejected)} indicators and none that can be matched with mail "
-            f"({where}: {reason}): is it about mail at all?"
-        )
-    return parsed
+        yield from _entries(indicator, campaigns.get(indicator.id), source)
 
 
 def _objects(text: str) -> list[Any] | None:
@@ -122,39 +113,39 @@ def _campaigns(objects: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     return {source: names[target] for source, target in pairs if names.get(target)}
 
 
-def _add(parsed: ParsedFeed, indicator: _Indicator, campaign: str | None, source: Source) -> None:
+def _entries(indicator: _Indicator, campaign: str | None, source: Source) -> Iterator[Entry]:
     if indicator.pattern_type != "stix":
         reason = f"pattern type {indicator.pattern_type[:40]!r} is not supported"
-        parsed.rejected.append(Rejected(indicator.id, reason))
+        yield LeftOut(indicator.id, reason)
         return
     labels = {label.lower() for label in (*indicator.indicator_types, *indicator.labels)}
     if "benign" in labels:
-        parsed.rejected.append(Rejected(indicator.id, "labelled benign"))
+        yield LeftOut(indicator.id, "labelled benign")
         return
     try:
         stated, unsupported = equalities(indicator.pattern)
     except Unsupported as error:
-        parsed.rejected.append(Rejected(indicator.id, str(error)))
+        yield LeftOut(indicator.id, str(error))
         return
-    parsed.rejected += [Rejected(indicator.id, reason) for reason in unsupported]
+    for reason in unsupported:
+        yield LeftOut(indicator.id, reason)
     urls = [reference.url for reference in indicator.external_references if reference.url]
     for kind, text in stated:
         try:
             value = canonical(kind, text)
         except ValueError as error:
-            parsed.rejected.append(Rejected(indicator.id, str(error)))
+            yield Rejected(indicator.id, str(error))
             continue
-        parsed.indicators.append(
-            Listed(
-                *value,
-                disposition=_disposition(labels, source),
-                confidence=indicator.confidence,
-                campaign=campaign,
-                reference=urls[0] if urls else None,
-                first_seen=indicator.valid_from,
-                expires_at=indicator.valid_until,
-                revoked=indicator.revoked,
-            )
+        yield Listed(
+            *value,
+            disposition=_disposition(labels, source),
+            confidence=indicator.confidence,
+            campaign=campaign,
+            reference=urls[0] if urls else None,
+            first_seen=indicator.valid_from,
+            expires_at=indicator.valid_until,
+            revoked=indicator.revoked,
+            tags=tuple(sorted(labels)),
         )
 
 

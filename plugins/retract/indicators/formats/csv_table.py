@@ -7,16 +7,17 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from retract.errors import FeedError
-from retract.indicators.contents import require_mostly_good, text_of
 from retract.indicators.feeds import Columns, Source
-from retract.indicators.listed import AnyType, Listed, ParsedFeed, Rejected, canonical
+from retract.indicators.formats.contents import text_of
+from retract.indicators.listed import Entry, Listed, Rejected
 from retract.model import ACTIONABLE_DISPOSITIONS, Disposition, ObservableType
+from retract.observables.written import AnyType, canonical
 
 _Row = tuple[int, list[str]]
 
 
-def parse(data: bytes, source: Source) -> ParsedFeed:
-    """The table's indicators. Raises FeedError when the data is no such table.
+def parse(data: bytes, source: Source) -> Iterator[Entry]:
+    """The table's entries. Raises FeedError when the data is no such table.
 
     Rows that start with # are comments; those that cannot be used are rejected one by one.
     """
@@ -27,20 +28,18 @@ def parse(data: bytes, source: Source) -> ParsedFeed:
     if source.header is True:
         _, header = next(rows, (0, []))
         if not header:
-            return ParsedFeed()
+            return
     else:
         header = list(source.header)
     positions = _positions(columns, [name.strip() for name in header])
-    parsed = ParsedFeed()
     for number, row in rows:
         try:
             if len(row) < len(header):
                 raise ValueError(f"{len(row)} fields where there are {len(header)} columns")
             cells = {field: row[position].strip() for field, position in positions.items()}
-            parsed.indicators.append(_listed(cells, source.type))
+            yield _listed(cells, source.type)
         except ValueError as error:
-            parsed.rejected.append(Rejected(f"line {number}", str(error)))
-    return require_mostly_good(parsed)
+            yield Rejected(f"line {number}", str(error))
 
 
 def _rows(text: str, delimiter: str) -> Iterator[_Row]:

@@ -10,8 +10,8 @@ from stix2patterns.v21.grammars.STIXPatternListener import STIXPatternListener  
 from stix2patterns.v21.grammars.STIXPatternParser import STIXPatternParser as Grammar  # type: ignore[import-untyped]
 from stix2patterns.v21.pattern import Pattern  # type: ignore[import-untyped]
 
-from retract.indicators.listed import AnyType
 from retract.model import ObservableType
+from retract.observables.written import AnyType
 
 LONGEST_PATTERN: Final = 256 * 1024
 

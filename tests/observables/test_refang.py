@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retract.indicators.refang import refang
+from retract.observables.refang import refang
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from retract.errors import FeedError
-from retract.indicators import plain_list
+from retract.indicators.formats import plain_list
 
 LIST = b"""\xef\xbb\xbf# Phishing URLs
 ; another way to comment

@@ -9,8 +9,8 @@ import pytest
 import trustme
 
 from retract.errors import FeedError
-from retract.indicators import fetch
-from retract.indicators.fetch import documents
+from retract.indicators.fetching import fetch
+from retract.indicators.fetching.fetch import documents
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retract.indicators.listed import canonical
 from retract.model import ObservableType as Type
+from retract.observables.written import canonical
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from retract.indicators.hold_back import PUBLIC_SUFFIX, SHARED_HOST, HoldBack
-from retract.indicators.shared_hosts import SHARED_HOSTS
+from retract.indicators.hold_back.rules import PUBLIC_SUFFIX, SHARED_HOST, HoldBack
+from retract.indicators.hold_back.shared_hosts import SHARED_HOSTS
 from retract.model import ObservableType as Type
 from retract.observables.domain import canonical_domain
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from retract.errors import FeedError
-from retract.indicators.listed import ParsedFeed
 
 _HTML = ("<!doctype html", "<html", "<head", "<body", "<script", "<meta")
 _PACKED = {b"\x1f\x8b": "gzip", b"PK\x03\x04": "zip", b"BZh": "bzip2", b"\xfd7zXZ": "xz"}
@@ -35,14 +34,3 @@ def text_of(data: bytes) -> str:
             "the location in a browser and correct it"
         )
     return text
-
-
-def require_mostly_good(parsed: ParsedFeed) -> ParsedFeed:
-    """The same feed. Raises FeedError when more of it was rejected than could be read."""
-    if len(parsed.rejected) > len(parsed.indicators):
-        examples = "; ".join(f"{where}: {reason}" for where, reason in parsed.rejected[:3])
-        raise FeedError(
-            f"has {len(parsed.rejected)} unusable entries and {len(parsed.indicators)} indicators, "
-            f"so it is not what its settings say: check format, type and columns ({examples})"
-        )
-    return parsed

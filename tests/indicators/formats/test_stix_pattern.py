@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retract.indicators.stix_pattern import LONGEST_PATTERN, Unsupported, equalities
+from retract.indicators.formats.stix_pattern import LONGEST_PATTERN, Unsupported, equalities
 from retract.model import ObservableType as Type
 
 DIGEST = "ab" * 32

@@ -12,7 +12,7 @@ from pathlib import Path
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-_INCLUDE = Path(__file__).resolve().parents[3] / "include"
+_INCLUDE = Path(__file__).resolve().parents[2] / "include"
 
 
 def _default_home() -> Path:

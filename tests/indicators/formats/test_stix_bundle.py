@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from retract.errors import FeedError
-from retract.indicators import stix_bundle
+from retract.indicators.formats import stix_bundle
 from retract.model import Disposition, ObservableType
 
 

@@ -1,0 +1,1 @@
+"""One module a format: a document's bytes in, its entries out, one by one."""
