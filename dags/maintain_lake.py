@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 
 from airflow.sdk import dag, task
 
+from retract.installation import Settings
 from retract.orchestration import maintenance
-from retract.orchestration.settings import Settings
 
 
 @dag(

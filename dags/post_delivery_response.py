@@ -11,11 +11,11 @@ from typing import Any
 
 from airflow.sdk import Param, TriggerRule, dag, task
 
+from retract.installation import Settings
 from retract.orchestration import response
 from retract.orchestration.context import current_request, finish_with, label_map_index
 from retract.orchestration.refresh import INDICATORS
 from retract.orchestration.retries import MailboxRetryPolicy
-from retract.orchestration.settings import Settings
 from retract.orchestration.timetables import policy_timetable
 
 PARAMS = {

@@ -13,10 +13,10 @@ from datetime import UTC, datetime
 
 from airflow.sdk import Metadata, TriggerRule, dag, task
 
+from retract.installation import Settings
 from retract.orchestration import refresh
 from retract.orchestration.context import current_request, finish_with, label_map_index
 from retract.orchestration.refresh import INDICATORS
-from retract.orchestration.settings import Settings
 from retract.orchestration.timetables import policy_timetable
 
 
