@@ -5,9 +5,10 @@ A URL indicator with a path on a shared host still counts: it names one page the
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import hashlib
+from collections.abc import Collection, Iterable
 from functools import cached_property
-from typing import Annotated, Final
+from typing import Annotated, Final, Self
 
 from pydantic import AfterValidator
 
@@ -55,6 +56,30 @@ class HoldBackSettings(Section):
         if host.removeprefix("www.") in exact or not below.isdisjoint(_parents(host)):
             return SHARED_HOST
         return None
+
+
+class HoldBack:
+    """Says of each indicator why it is held back; made once for a refresh."""
+
+    def __init__(self, settings: HoldBackSettings | None) -> None:
+        self._settings = settings
+        text = "" if settings is None else settings.model_dump_json()
+        self.digest = hashlib.sha256(text.encode()).hexdigest()
+        """Of all that the reasons depend on, as hex."""
+
+    @classmethod
+    def of(cls, settings: HoldBackSettings, *, own_domains: Collection[str] = ()) -> Self:
+        """By these settings; ``own_domains`` are held back besides."""
+        domains = (*settings.domains, *sorted(own_domains))
+        return cls(settings.model_copy(update={"domains": domains}))
+
+    def reason(self, kind: ObservableType, value: str) -> str | None:
+        """Why this indicator is held back; None when it is not."""
+        return None if self._settings is None else self._settings.reason(kind, value)
+
+
+NO_HOLD_BACK: Final = HoldBack(None)
+"""Holds nothing back: for tests and comparisons."""
 
 
 def _whole_host(kind: ObservableType, value: str) -> str:
