@@ -29,6 +29,11 @@ class Listed:
     """How often the feed says it was seen."""
     tags: tuple[str, ...] = ()
     """Labels of the feed's own, for the source's ``disposition_by_tag``."""
+    statement: str = ""
+    """The feed's own id of what states it. Of one statement's versions in a reading, the newest
+    alone counts, whatever value it names; several statements of one value stand side by side."""
+    stated_at: datetime | None = None
+    """When that version was made."""
 
 
 class Rejected(NamedTuple):
