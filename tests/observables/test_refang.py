@@ -13,6 +13,7 @@ from retract.observables.refang import refang
         ("hxxp://evil[.]example/a", "http://evil.example/a"),
         ("hXXps://evil[.]example", "https://evil.example"),
         ("h**p://evil.example", "http://evil.example"),
+        ("hxtps://evil.example", "https://evil.example"),
         ("hxxps[:]//evil[.]example/x[.]php", "https://evil.example/x.php"),
         ("hxxps[://]evil(.)example", "https://evil.example"),
         ("fxp://evil{.}example/a", "ftp://evil.example/a"),

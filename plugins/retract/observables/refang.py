@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 _COLON_AND_SLASHES = r"(?:\[://\]|(?:\[:\]|:)(?:\[//\]|//))"
-_SCHEME = re.compile(rf"(?:h(?:tt|xx|\*\*)p(?P<s>s?)|fxp){_COLON_AND_SLASHES}", re.IGNORECASE)
+_SCHEME = re.compile(rf"(?:h(?:[tx]{{2}}|\*\*)p(?P<s>s?)|fxp){_COLON_AND_SLASHES}", re.IGNORECASE)
 _DOT = re.compile(r"\[(?:\.|dot)\]|\((?:\.|dot)\)|\{(?:\.|dot)\}|\[\.|\.\]|\\\.", re.IGNORECASE)
 _AT = re.compile(r"\[(?:@|at)\]|\((?:@|at)\)|\{(?:@|at)\}", re.IGNORECASE)
 

@@ -62,12 +62,12 @@ def decode(data: bytes, charset: str | None) -> str:
 def urls_in_text(text: str) -> Iterator[str]:
     """URLs with a scheme as written, without the punctuation of the sentence around them."""
     for match in _WITH_SCHEME.finditer(text):
-        url = _without_trailing(match[0])
+        url = without_trailing(match[0])
         yield url
         # In scripts without spaces the sentence runs on behind the URL.
         beyond = _NOT_ASCII.search(url)
         if beyond and "." in url[: beyond.start()]:
-            yield _without_trailing(url[: beyond.start()])
+            yield without_trailing(url[: beyond.start()])
 
 
 def bare_urls_in_text(text: str) -> Iterator[str]:
@@ -86,7 +86,7 @@ def bare_urls_in_text(text: str) -> Iterator[str]:
             continue
         host = text[start : match.end()].lstrip(".-")
         tail_match = _AFTER_HOST.match(text, match.end())
-        tail = _without_trailing(tail_match[0]) if tail_match else ""
+        tail = without_trailing(tail_match[0]) if tail_match else ""
         if _is_plausible(host, has_path=len(tail) > 1):
             yield host + tail
 
@@ -113,17 +113,7 @@ def fingerprint(text: str) -> str:
     return hashlib.sha256(joined.encode("utf-8", "replace")).hexdigest()
 
 
-def _codec(charset: str | None) -> str | None:
-    if not charset:
-        return None
-    try:
-        name = codecs.lookup(charset.strip("\"' ")).name
-    except (LookupError, ValueError, TypeError):  # ValueError: a null character in the name
-        return None
-    return None if name in _SLOW_OR_SENSELESS_CODECS else name
-
-
-def _without_trailing(url: str) -> str:
+def without_trailing(url: str) -> str:
     """Without closing punctuation; a closing bracket stays when it was opened in the URL."""
     surplus = {close: url.count(close) - url.count(open_) for close, open_ in _BRACKETS.items()}
     end = len(url)
@@ -137,6 +127,16 @@ def _without_trailing(url: str) -> str:
             break
         end -= 1
     return url[:end]
+
+
+def _codec(charset: str | None) -> str | None:
+    if not charset:
+        return None
+    try:
+        name = codecs.lookup(charset.strip("\"' ")).name
+    except (LookupError, ValueError, TypeError):  # ValueError: a null character in the name
+        return None
+    return None if name in _SLOW_OR_SENSELESS_CODECS else name
 
 
 def _is_plausible(host: str, *, has_path: bool) -> bool:
