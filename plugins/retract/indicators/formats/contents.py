@@ -9,9 +9,6 @@ from typing import Any, Final
 
 from retract.errors import FeedError
 
-LONGEST_NOTE: Final = 1000
-"""Characters of a campaign's name or a reference; the rest of a longer one is cut off."""
-
 _MARKUP = re.compile(r"\s*<(?:!|\?|[a-z][\w.-]*(?::[\w.-]+)?[\s/>])", re.IGNORECASE)
 _HTML = re.compile(r"<(?:!doctype html|html|head|body|script|meta|title)\b", re.IGNORECASE)
 _JSON = re.compile(r"\s*(?:\{|\[\s*[\[{\"])")
@@ -116,14 +113,3 @@ def _is_cut_off(rest: str, problem: str) -> bool:
 def _place(text: str, position: int) -> str:
     column = position - text.rfind("\n", 0, position)
     return f"line {text.count(chr(10), 0, position) + 1} column {column}"
-
-
-def note_of(text: str, longest: int = LONGEST_NOTE) -> str | None:
-    """What a stranger wrote about an entry, fit to be kept: printable, of one line, not too long.
-
-    None when nothing is left.
-    """
-    text = text[:longest]
-    if not text.isprintable():
-        text = "".join(character if character.isprintable() else " " for character in text)
-    return " ".join(text.split()) or None
