@@ -103,7 +103,7 @@ def policy_check(
     from retract.cli.check_policy import check_policy
 
     with _told():
-        check_policy(file)
+        check_policy(file, datetime.now(UTC))
 
 
 @contextmanager

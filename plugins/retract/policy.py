@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -26,6 +26,7 @@ from pydantic import (
     model_validator,
 )
 
+from retract.allow import Allow, AllowRule, no_rule_twice
 from retract.errors import PolicyError
 from retract.model import ACTIONABLE_DISPOSITIONS, Action, Disposition, Mode, Provider
 from retract.settings_file import (
@@ -166,6 +167,8 @@ class Policy(Section):
     protected_mailboxes: Addresses = ()
     confidence_floor: Annotated[int, Field(strict=True, ge=0, le=100)] = 0
     """A match counts when its confidence is this or more."""
+    allow: Annotated[tuple[AllowRule, ...], AfterValidator(no_rule_twice)] = ()
+    """What no indicator may speak against; see `retract.allow` for what each rule covers."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -219,6 +222,10 @@ class Policy(Section):
     def protects(self, address: str) -> bool:
         """Whether the mailbox with this address is never touched."""
         return _normal(address) in self.protected_mailboxes
+
+    def allowed(self, now: datetime) -> Allow:
+        """The allow rules in force at ``now``."""
+        return Allow.at(self.allow, now)
 
     def apply_to(self, settings: Settings) -> Settings:
         """A connection's settings with what the policy decides about them: where soft delete goes.
@@ -351,7 +358,13 @@ def _cron(interval: timedelta) -> str:
     )
 
 
-_FILE: Final = SettingsFile(Policy, kind="policy", error=PolicyError, max_bytes=64 * 1024)
+_FILE: Final = SettingsFile(
+    Policy,
+    kind="policy",
+    error=PolicyError,
+    max_bytes=64 * 1024,
+    items={"allow": "allow rule"},
+)
 
 
 def load_policy(path: Path | str) -> Policy:

@@ -50,6 +50,22 @@ def test_exemptions_are_listed(policy_file: Path) -> None:
     assert "judges anew every hour · mail of the last 36 hours" in shown
 
 
+def test_allow_rules_are_shown_and_one_whose_time_is_over_says_so(policy_file: Path) -> None:
+    policy_file.write_text(
+        policy_file.read_text()
+        + "allow:\n"
+        + "  - {value: 'partner[.]example', reason: our travel agency}\n"
+        + "  - {value: 'hxxps://x[.]example/a', reason: '[bold]a test', until: 2020-01-01}\n"
+    )
+    shown = " ".join(run(policy_file).stdout.split())
+    assert "partner.example domain our travel agency -" in shown
+    assert "https://x.example/a url [bold]a test void since 2020-01-02 00:00" in shown
+
+
+def test_without_allow_rules_there_is_no_table_of_them() -> None:
+    assert "Allowed" not in run().stdout
+
+
 @pytest.mark.parametrize(
     ("text", "line", "said"),
     [

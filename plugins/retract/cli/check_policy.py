@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from rich.console import Group, RenderableType
+from rich.table import Table
 from rich.text import Text
 
+from retract.allow import AllowRule
 from retract.cli.terminal import console, disposition_text, new_table
 from retract.model import Provider
 from retract.policy import Policy, load_policy
 from retract.reports.text import PROVIDER_NAMES, visible, words
 
 
-def check_policy(file: Path) -> None:
+def check_policy(file: Path, now: datetime) -> None:
     """Print a policy's matrix. Raises PolicyError that says what is wrong with the file."""
-    console().print(policy_tables(load_policy(file)))
+    console().print(policy_tables(load_policy(file), now))
 
 
-def policy_tables(policy: Policy) -> RenderableType:
+def policy_tables(policy: Policy, now: datetime) -> RenderableType:
     """The matrix as it will act, and what else a reader should know."""
     parts: list[RenderableType] = [
         Text(
@@ -59,8 +62,29 @@ def policy_tables(policy: Policy) -> RenderableType:
         "exempt recipients' domains": exempt.recipients_domains,
     }
     parts += [Text(f"{name}: {visible(', '.join(v))}") for name, v in left_alone.items() if v]
+    if policy.allow:
+        parts.append(_allow_table(policy.allow, now))
     parts += [Text(f"note: {visible(remark)}", style="yellow") for remark in policy.remarks()]
     return Group(*parts)
+
+
+def _allow_table(rules: Sequence[AllowRule], now: datetime) -> Table:
+    """What no indicator may speak against; rules whose time is over are told as such."""
+    table = new_table(title="Allowed: beats any indicator")
+    table.add_column("value", overflow="fold", ratio=4)
+    table.add_column("type", no_wrap=True)
+    table.add_column("why", overflow="fold", ratio=4)
+    table.add_column("until (UTC)", no_wrap=True)
+    for rule in rules:
+        until = f"{rule.until:%Y-%m-%d %H:%M}" if rule.until else "-"
+        void = rule.is_void(now)
+        table.add_row(
+            Text(visible(rule.value)),
+            Text(words(rule.type)),
+            Text(visible(rule.reason)),
+            Text(f"void since {until}" if void else until, style="yellow" if void else ""),
+        )
+    return table
 
 
 def _span(length: timedelta) -> str:
