@@ -1,0 +1,35 @@
+"""What messages and logs may repeat of what a stranger wrote."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Final
+
+MAX_QUOTED: Final = 200
+
+_EVERY_SECONDS: Final = 5.0
+
+log = logging.getLogger(__name__)
+
+
+def quoted(text: str, length: int = MAX_QUOTED) -> str:
+    """On one line, printable, and at most ``length`` characters."""
+    # Cut first: the text may be megabytes.
+    line = "".join(c if c.isprintable() else " " for c in text[: length + 1])
+    return line if len(line) <= length else line[: length - 1] + "…"
+
+
+class Progress:
+    """Tells the log how far a long reading is, every few seconds and not more."""
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+        self._told_at = time.monotonic()
+
+    def tell(self, state: str) -> None:
+        """``state`` as in "12 MiB"; fit for messages."""
+        now = time.monotonic()
+        if now - self._told_at >= _EVERY_SECONDS:
+            self._told_at = now
+            log.info("%s: reading, %s so far", self._source, state)
