@@ -38,6 +38,6 @@ def require_feeds(files: Sequence[Path], now: datetime) -> None:
     try:
         stated = feeds_of_files(files)
         for source in stated.enabled:
-            read_source(source, now, stated.hold_back)
+            read_source(source, now)
     except RetractError as error:
         raise SystemFailed(f"FEEDS: {error}") from None

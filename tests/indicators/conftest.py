@@ -12,7 +12,9 @@ import polars as pl
 import pytest
 
 from retract.indicators.feeds import FeedsFile, Source
-from retract.indicators.refresh import merge, read_source
+from retract.indicators.hold_back.rules import NO_HOLD_BACK, HoldBack
+from retract.indicators.merge import merge
+from retract.indicators.refresh import read_source
 
 Answer = Callable[[BaseHTTPRequestHandler], None]
 
@@ -40,12 +42,12 @@ def source() -> Callable[..., Source]:
 
 
 @pytest.fixture
-def listed_now() -> Callable[[FeedsFile, datetime], pl.DataFrame]:
+def listed_now() -> Callable[..., pl.DataFrame]:
     """Reads the sources as a preview does: into a frame, without a lake."""
 
-    def read(feeds: FeedsFile, now: datetime) -> pl.DataFrame:
-        snapshots = [read_source(one, now, feeds.hold_back) for one in feeds.enabled]
-        return merge(None, snapshots, now)
+    def read(feeds: FeedsFile, now: datetime, hold_back: HoldBack = NO_HOLD_BACK) -> pl.DataFrame:
+        snapshots = [read_source(one, now) for one in feeds.enabled]
+        return merge(None, snapshots, now, feeds.enabled, hold_back=hold_back)
 
     return read
 

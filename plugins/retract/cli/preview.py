@@ -18,10 +18,13 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict
 
 from retract.indicators.feeds import FeedsFile, feeds_of_files, load_feeds
-from retract.indicators.refresh import merge, read_source
+from retract.indicators.hold_back.rules import HoldBack
+from retract.indicators.merge import merge
+from retract.indicators.refresh import read_source
 from retract.indicators.snapshot import Snapshot
 from retract.lake.frames import messages_frame, observables_frame
 from retract.lake.store import LakeVersions
+from retract.lake.tables import INDICATORS_TABLE
 from retract.mailboxes.exported_mail import ExportedMessage
 from retract.model import (
     Action,
@@ -163,7 +166,15 @@ class ReadMessage:
     collected: CollectedMessage | None
 
 
-def read_feeds(files: Sequence[Path], disposition: Disposition, now: datetime) -> list[Snapshot]:
+@dataclass(frozen=True, slots=True)
+class ReadFeeds:
+    """What the feeds list, source by source, and all of it as rows of the indicators table."""
+
+    snapshots: tuple[Snapshot, ...]
+    indicators: pl.DataFrame
+
+
+def read_feeds(files: Sequence[Path], disposition: Disposition, now: datetime) -> ReadFeeds:
     """The indicators in the files: URL and domain lists, CSV, STIX bundles, or feeds.yaml files.
 
     A file that states no disposition itself gets ``disposition``. Raises FeedConfigurationError
@@ -173,7 +184,14 @@ def read_feeds(files: Sequence[Path], disposition: Disposition, now: datetime) -
     stated = (one.model_copy(update={"disposition": disposition}) for one in plain.sources)
     feeds = [FeedsFile(sources=tuple(stated))]
     feeds += [load_feeds(file) for file in files if file.suffix.lower() in _FEEDS_FILES]
-    return [read_source(one, now, each.hold_back) for each in feeds for one in each.enabled]
+    snapshots: list[Snapshot] = []
+    frames = [INDICATORS_TABLE.empty()]
+    for each in feeds:
+        read = [read_source(one, now) for one in each.enabled]
+        hold_back = HoldBack.of(each.hold_back)
+        frames.append(merge(None, read, now, each.enabled, hold_back=hold_back))
+        snapshots += read
+    return ReadFeeds(tuple(snapshots), pl.concat(frames))
 
 
 def read_messages(
@@ -186,7 +204,7 @@ def read_messages(
 
 def judge(
     read: Sequence[ReadMessage],
-    snapshots: Sequence[Snapshot],
+    feeds: ReadFeeds,
     policy: Policy,
     provider: Provider,
     now: datetime,
@@ -194,7 +212,7 @@ def judge(
     """Match, decide and plan, as a run does."""
     collected = [message.collected for message in read if message.collected]
     messages = messages_frame(collected, now)
-    indicators = merge(None, snapshots, now)
+    indicators = feeds.indicators
     window = _window(collected, now)
     matches = full_match(
         messages.lazy(), observables_frame(collected).lazy(), indicators.lazy(), window, now
@@ -215,7 +233,7 @@ def judge(
     }
     previewed = [_previewed(message, judged) for message in read]
     unreadable = sum(message.collected is None for message in read)
-    summary = _summary(previewed, snapshots, policy, provider, unreadable)
+    summary = _summary(previewed, feeds, policy, provider, unreadable)
     return Judgement(
         Preview(messages=tuple(previewed), summary=summary), plan, messages, indicators
     )
@@ -294,7 +312,7 @@ def _matches(copy: JudgedCopy | None) -> tuple[PreviewMatch, ...]:
 
 def _summary(
     previewed: Sequence[PreviewMessage],
-    snapshots: Sequence[Snapshot],
+    feeds: ReadFeeds,
     policy: Policy,
     provider: Provider,
     unreadable: int,
@@ -304,6 +322,9 @@ def _summary(
     met = Counter(
         source for message in previewed for source in {match.source for match in message.matches}
     )
+    in_force = feeds.indicators.filter("active")
+    matching = Counter(in_force.filter(pl.col("held_back").is_null())["source"])
+    held_back = Counter(in_force.filter(pl.col("held_back").is_not_null())["source"])
     return PreviewSummary(
         messages=len(previewed),
         unreadable=unreadable,
@@ -316,11 +337,11 @@ def _summary(
         sources=tuple(
             PreviewSource(
                 source=snapshot.source,
-                indicators=snapshot.listed - snapshot.held_back,
-                held_back=snapshot.held_back,
+                indicators=matching[snapshot.source],
+                held_back=held_back[snapshot.source],
                 rejected=snapshot.facts.rejected,
                 matched=met[snapshot.source],
             )
-            for snapshot in snapshots
+            for snapshot in feeds.snapshots
         ),
     )

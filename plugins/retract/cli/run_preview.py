@@ -46,14 +46,14 @@ def run_preview(
     exported = read_exported_mail(mail)
     notes = console(stderr=True)
     with _step(notes, "Reading feeds"):
-        snapshots = read_feeds(feeds, disposition, started_at)
-    notes.print(rejected_lines(snapshots), end="")
+        indicators = read_feeds(feeds, disposition, started_at)
+    notes.print(rejected_lines(indicators.snapshots), end="")
     read = list(_counted(notes, "Reading messages", read_messages(exported, provider, started_at)))
     if not read:
         nothing = f"There is no mail in {mail}: expected .eml files, an mbox or a Maildir."
         notes.print(plain(nothing, style="yellow"))
     with _step(notes, "Matching"):
-        judged = judge(read, snapshots, policy, provider, started_at)
+        judged = judge(read, indicators, policy, provider, started_at)
     shown = notes if json == STDOUT else console()
     shown.print(preview_tables(judged.preview))
     if json == STDOUT:

@@ -23,7 +23,7 @@ from pydantic import (
 )
 
 from retract.errors import FeedConfigurationError
-from retract.indicators.hold_back.rules import HoldBackSettings
+from retract.indicators.hold_back.settings import HoldBackSettings
 from retract.model import Disposition
 from retract.observables.written import AnyType
 from retract.settings_file import (
@@ -89,6 +89,9 @@ _STATE_THE_TYPE: Final = frozenset(
     {Format.HOSTS, Format.ADBLOCK, Format.STIX, Format.MISP}
     | {Format.URLHAUS, Format.THREATFOX, Format.PHISHTANK}
 )
+
+ANALYSTS: Final = "analysts"
+"""The source of what people add by hand: no feeds file names it, and none takes it away."""
 
 IGNORE: Final = "ignore"
 """In disposition_by_tag: such entries are left out."""
@@ -317,8 +320,12 @@ def load_feeds(path: Path | str) -> FeedsFile:
     """
     path = Path(path)
     feeds = _FILE.load(path)
+    folder = path.absolute().parent
     return feeds.model_copy(
-        update={"sources": tuple(_below(path.absolute().parent, one) for one in feeds.sources)}
+        update={
+            "sources": tuple(_below(folder, one) for one in feeds.sources),
+            "hold_back": feeds.hold_back.below(folder),
+        }
     )
 
 

@@ -3,25 +3,51 @@
 from __future__ import annotations
 
 import hashlib
+import logging
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from fnmatch import fnmatchcase
+from functools import lru_cache
+from itertools import islice
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Literal, Self
 
 import polars as pl
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from retract.errors import FeedError
-from retract.indicators.feeds import Source
-from retract.indicators.hold_back.rules import HoldBack
-from retract.indicators.listed import Listed, ParsedFeed, Rejected
+from retract.indicators.feeds import IGNORE, Source
+from retract.indicators.fetching.document import Marks
+from retract.indicators.listed import Entry, LeftOut, Listed, Rejected
 from retract.lake.tables import INDICATORS_TABLE
+from retract.model import Disposition, ObservableType
 from retract.observables import lookup
 
+CHUNK: Final = 50_000
+"""Entries that are held as objects at one time; a million of them would need gigabytes."""
+
 EXAMPLES: Final = 20
-"""Rejected entries kept with their reasons; all are counted."""
+"""Entries kept with their reasons, of those rejected and of those left out; all are counted."""
+
+LONGEST_EXAMPLE: Final = 300
+"""Characters of a reason: a feed's own text may be in it."""
+
+LONGEST_CAMPAIGN: Final = 200
+LONGEST_REFERENCE: Final = 2_000
+LONGEST_TAG: Final = 100
+MOST_TAGS: Final = 50
+MOST_SIGHTINGS: Final = 2**31 - 1
+"""What a feed says beyond these bounds is cut: it is for people, and nothing is matched with it."""
+
+REVOKED: Final = "revoked"
+EXPIRED: Final = "expired"
 
 _FACTS: Final = "retract.snapshot"
+_PATTERNS: Final = frozenset({ObservableType.SUBJECT_PATTERN, ObservableType.DISPLAY_NAME_PATTERN})
+_SCHEMA: Final = INDICATORS_TABLE.empty().schema
+
+log = logging.getLogger(__name__)
 
 
 class Facts(BaseModel):
@@ -31,16 +57,34 @@ class Facts(BaseModel):
 
     source: str
     read_at: AwareDatetime
-    while_listed: bool
-    """Its indicators are in force only while they are listed: the source has no time to live."""
-    rejected: int
-    """Entries that are no usable indicators."""
+    settings: str
+    """The digest of the settings it was read with."""
+    complete: bool = True
+    """It is all that the source lists: what is absent is not listed. Else it is only news."""
+    unchanged: bool = False
+    """The source has nothing that the reading before did not have; there are no rows."""
+    revokes_absent: bool
+    """What is absent from a complete reading is out of force at once."""
+    marks: Marks = Marks()
+    usable: int = 0
+    """Entries that are indicators, revoked ones and repetitions included."""
+    listed: int = 0
+    """Distinct indicators, without those revoked."""
+    rejected: int = 0
+    """Entries that are broken."""
     examples: tuple[Rejected, ...] = ()
+    """Some of them."""
+    left_out: int = 0
+    """Entries that are sound and not used on purpose."""
+    left_out_examples: tuple[LeftOut, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """One reading of one source. ``rows`` has the shape of the indicators table."""
+    """One reading of one source.
+
+    ``rows`` has the shape of the indicators table; ``held_back`` is not judged yet, so null.
+    """
 
     facts: Facts
     rows: pl.DataFrame
@@ -51,12 +95,13 @@ class Snapshot:
 
     @property
     def listed(self) -> int:
-        """Distinct indicators."""
-        return self.rows.height
+        """Distinct indicators, without those revoked."""
+        return self.facts.listed
 
-    @property
-    def held_back(self) -> int:
-        return self.rows.height - self.rows["held_back"].null_count()
+    def with_reading(self, *, complete: bool, marks: Marks) -> Snapshot:
+        """The same, with what its reading says once it is over."""
+        facts = self.facts.model_copy(update={"complete": complete, "marks": marks})
+        return Snapshot(facts, self.rows)
 
     def write(self, path: Path) -> None:
         """As one Parquet file, for another task to commit."""
@@ -73,52 +118,198 @@ class Snapshot:
         return cls(facts, rows)
 
 
-def snapshot_of(parsed: ParsedFeed, source: Source, now: datetime, hold_back: HoldBack) -> Snapshot:
-    """The rows of what a source lists now, one for each (type, value)."""
-    rows = [_row(listed, source, now, hold_back) for listed in parsed.indicators]
-    frame = pl.DataFrame(
-        rows, schema={**INDICATORS_TABLE.empty().schema, "severity": pl.Int8}, strict=True
-    )
-    # Listed twice: what is in force counts, then the graver, then the surer statement.
-    frame = (
-        frame.sort("active", "severity", "confidence", descending=True, maintain_order=True)
-        .unique("indicator_id", keep="first", maintain_order=True)
-        .drop("severity")
-    )
+def snapshot_of(entries: Iterable[Entry], source: Source, now: datetime) -> Snapshot:
+    """The rows of what a source lists now, one for each (type, value).
+
+    Entries are taken one by one, so they may be more than fit into memory as objects.
+    """
+    sorting = _Sorting(source)
+    usable = sorting.usable(entries)
+    frames = [INDICATORS_TABLE.empty()]
+    while chunk := list(islice(usable, CHUNK)):
+        frames.append(_frame(chunk, source, now))
+    rows = _without_duplicates(pl.concat(frames))
     facts = Facts(
         source=source.name,
         read_at=now,
-        while_listed=source.time_to_live is None,
-        rejected=len(parsed.rejected),
-        examples=tuple(parsed.rejected[:EXAMPLES]),
+        settings=source.digest,
+        revokes_absent=source.revokes_absent,
+        usable=sorting.listed,
+        listed=int(rows["listed"].sum()),
+        rejected=sorting.rejected,
+        examples=tuple(sorting.rejected_examples),
+        left_out=sorting.left_out,
+        left_out_examples=tuple(sorting.left_out_examples),
     )
-    return Snapshot(facts, frame)
+    return Snapshot(facts, rows)
 
 
-def _row(listed: Listed, source: Source, now: datetime, hold_back: HoldBack) -> dict[str, Any]:
+def unchanged(source: Source, now: datetime, marks: Marks, *, complete: bool = True) -> Snapshot:
+    """A reading that found nothing new."""
+    facts = Facts(
+        source=source.name,
+        read_at=now,
+        settings=source.digest,
+        complete=complete,
+        unchanged=True,
+        revokes_absent=source.revokes_absent,
+        marks=marks,
+    )
+    return Snapshot(facts, INDICATORS_TABLE.empty())
+
+
+def told(text: str, longest: int = LONGEST_EXAMPLE) -> str:
+    """Text that a feed had a hand in, on one line, of bounded length, and storable as UTF-8."""
+    if not text.isprintable():
+        text = "".join(character if character.isprintable() else " " for character in text)
+    return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
+class _Sorting:
+    """Tells entries that become rows from the others, and counts those."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self.listed = 0
+        self.rejected = 0
+        self.rejected_examples: list[Rejected] = []
+        self.left_out = 0
+        self.left_out_examples: list[LeftOut] = []
+
+    def usable(self, entries: Iterable[Entry]) -> Iterator[tuple[Listed, Disposition]]:
+        """The indicators, each with its disposition."""
+        by_tag = tuple(self._source.disposition_by_tag.items())
+        for number, entry in enumerate(entries, start=1):
+            if number % (4 * CHUNK) == 0:
+                log.info("%s: %s entries so far", self._source.name, f"{number:,}")
+            if isinstance(entry, Rejected):
+                self._reject(entry)
+                continue
+            if isinstance(entry, LeftOut):
+                self._leave_out(entry)
+                continue
+            if entry.type in _PATTERNS and (reason := self._unbounded(entry)):
+                self._reject(Rejected(entry.value, reason))
+                continue
+            stated = _by_tag(by_tag, entry.tags) if by_tag else None
+            if stated == IGNORE:
+                tags = ", ".join(entry.tags)
+                self._leave_out(LeftOut(entry.value, f"ignored by its tags: {tags}"))
+                continue
+            self.listed += 1
+            yield entry, stated or entry.disposition or self._source.disposition
+
+    def _unbounded(self, rule: Listed) -> str:
+        """Why a pattern is not used as a campaign rule; empty when it may be."""
+        if not (rule.campaign or self._source.campaign):
+            return "a pattern counts only for a named campaign: say which"
+        if rule.expires_at is None and self._source.time_to_live is None:
+            return "a pattern counts only for a time: give it an end, or the source a time_to_live"
+        return ""
+
+    def _reject(self, entry: Rejected) -> None:
+        self.rejected += 1
+        if len(self.rejected_examples) < EXAMPLES:
+            self.rejected_examples.append(Rejected(told(entry.where), told(entry.reason)))
+
+    def _leave_out(self, entry: LeftOut) -> None:
+        self.left_out += 1
+        if len(self.left_out_examples) < EXAMPLES:
+            self.left_out_examples.append(LeftOut(told(entry.where), told(entry.reason)))
+
+
+@lru_cache(maxsize=4096)
+def _by_tag(
+    by_tag: tuple[tuple[str, Disposition | Literal["ignore"]], ...], tags: tuple[str, ...]
+) -> Disposition | Literal["ignore"] | None:
+    """What the tags make of an entry; None when none of them is named."""
+    lower = [tag.strip().lower() for tag in tags]
+    fitting = {
+        stated for pattern, stated in by_tag if any(fnmatchcase(tag, pattern) for tag in lower)
+    }
+    if IGNORE in fitting:
+        return IGNORE
+    return Disposition.gravest(Disposition(one) for one in fitting) if fitting else None
+
+
+def _frame(
+    entries: Iterable[tuple[Listed, Disposition]], source: Source, now: datetime
+) -> pl.DataFrame:
+    """Rows of the table, by columns: a dict for each row would take five times the memory."""
+    rows = (_row(listed, disposition, source, now) for listed, disposition in entries)
+    columns: dict[str, Any] = dict(zip(_STATED, zip(*rows, strict=True), strict=True))
+    in_force = pl.col("listed") & (pl.col("expires_at").is_null() | (pl.col("expires_at") > now))
+    frame = pl.DataFrame(columns, schema={name: _SCHEMA[name] for name in _STATED}, strict=True)
+    return frame.with_columns(
+        source=pl.lit(source.name),
+        last_seen=pl.lit(now, _SCHEMA["last_seen"]),
+        changed_at=pl.lit(now, _SCHEMA["changed_at"]),
+        held_back=pl.lit(None, pl.String),
+        active=in_force,
+        inactive_because=pl.when(in_force)
+        .then(None)
+        .otherwise(pl.when("listed").then(pl.lit(EXPIRED)).otherwise(pl.lit(REVOKED))),
+    ).select(_SCHEMA.names())
+
+
+_STATED: Final = (
+    "indicator_id",
+    "type",
+    "value",
+    "lookup",
+    "key",
+    "exact_only",
+    "disposition",
+    "confidence",
+    "campaign",
+    "reference",
+    "tags",
+    "sightings",
+    "first_seen",
+    "listed",
+    "expires_at",
+)
+
+
+def _row(
+    listed: Listed, disposition: Disposition, source: Source, now: datetime
+) -> tuple[Any, ...]:
+    """The columns of `_STATED`."""
     found = lookup.indicator_lookup(listed.type, listed.value)
-    disposition = listed.disposition or source.disposition
     expires_at = listed.expires_at
     if expires_at is None and source.time_to_live is not None:
         expires_at = now + source.time_to_live
-    in_force = not listed.revoked and (expires_at is None or expires_at > now)
-    identity = "\x1f".join((listed.type, listed.value, source.name))
-    return {
-        "indicator_id": hashlib.sha256(identity.encode()).hexdigest()[:32],
-        "type": listed.type.value,
-        "value": listed.value,
-        "lookup": found.text,
-        "key": lookup.key(listed.type, found.text),
-        "exact_only": found.exact,
-        "disposition": disposition.value,
-        "confidence": source.confidence if listed.confidence is None else listed.confidence,
-        "source": source.name,
-        "campaign": listed.campaign or source.campaign,
-        "reference": listed.reference or source.reference,
-        "first_seen": min(listed.first_seen or now, now),
-        "last_seen": now,
-        "expires_at": expires_at,
-        "held_back": hold_back.reason(listed.type, listed.value),
-        "active": in_force,
-        "severity": disposition.severity,
-    }
+    return (
+        indicator_id(listed.type, listed.value, source.name),
+        listed.type.value,
+        listed.value,
+        found.text,
+        lookup.key(listed.type, found.text),
+        found.exact,
+        disposition.value,
+        source.confidence if listed.confidence is None else listed.confidence,
+        told(listed.campaign or source.campaign, LONGEST_CAMPAIGN),
+        told(listed.reference or source.reference, LONGEST_REFERENCE),
+        [told(tag, LONGEST_TAG) for tag in listed.tags[:MOST_TAGS]],
+        min(max(listed.sightings, 0), MOST_SIGHTINGS),
+        min(listed.first_seen or now, now),
+        not listed.revoked,
+        expires_at,
+    )
+
+
+def indicator_id(kind: ObservableType, value: str, source: str) -> str:
+    """32 hex digits: the name of one source's opinion of one value."""
+    identity = "\x1f".join((kind, value, source))
+    return hashlib.sha256(identity.encode()).hexdigest()[:32]
+
+
+def _without_duplicates(rows: pl.DataFrame) -> pl.DataFrame:
+    """Listed twice: what is in force counts, then the graver, then the surer statement."""
+    if rows["indicator_id"].n_unique() == rows.height:
+        return rows
+    severity = {disposition.value: disposition.severity for disposition in Disposition}
+    order = ("active", pl.col("disposition").replace_strict(severity), "confidence")
+    return rows.sort(*order, descending=True, maintain_order=True).unique(
+        "indicator_id", keep="first", maintain_order=True
+    )

@@ -1,4 +1,4 @@
-"""The lake: three Delta tables under one URL. Every read is pinned to a version.
+"""The lake: four Delta tables under one URL. Every read is pinned to a version.
 
 Collecting is safe to repeat and to run side by side: a commit that meets another one is made
 again on top of it, so the same copy never comes twice. A copy's observables are committed
@@ -7,7 +7,7 @@ before its message row, so a reader that sees the row sees the observables too.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -21,10 +21,12 @@ from pydantic import BaseModel, ConfigDict
 
 from retract.errors import LakeError
 from retract.lake.frames import messages_frame, observables_frame
+from retract.lake.source_state import SourceState
 from retract.lake.tables import (
     INDICATORS_TABLE,
     MESSAGES_TABLE,
     OBSERVABLES_TABLE,
+    SOURCES_TABLE,
     Table,
 )
 from retract.model import CollectedMessage, Mailbox, Window
@@ -43,6 +45,8 @@ its days, and a reader pays for each of them."""
 
 SMALL_FILE: Final = 1024 * 1024
 """Bytes on average below which files are small."""
+
+ALL_TABLES: Final = (MESSAGES_TABLE, OBSERVABLES_TABLE, INDICATORS_TABLE, SOURCES_TABLE)
 
 _COMMIT_PATIENCE: Final = timedelta(minutes=5)
 _GUARDS: Final = 256
@@ -118,6 +122,13 @@ class Lake:
         )
         return set(known["message_id"])
 
+    def mailbox_domains(self) -> frozenset[str]:
+        """The domains of all mailboxes whose mail was collected, in lower case."""
+        addresses = self._scan(MESSAGES_TABLE, self._version(MESSAGES_TABLE))
+        seen = addresses.select(pl.col("mailbox").unique()).collect()["mailbox"]
+        domains = (address.rpartition("@")[2].strip().lower() for address in seen if "@" in address)
+        return frozenset(domain for domain in domains if domain)
+
     def scan_messages(self, version: int | None, window: Window) -> pl.LazyFrame:
         """The copies delivered in the window."""
         return self._scan(MESSAGES_TABLE, version).filter(
@@ -135,13 +146,21 @@ class Lake:
         return self._scan(INDICATORS_TABLE, version)
 
     def replace_indicators(
-        self, indicators: pl.DataFrame, *, expected_version: int | None = None
+        self,
+        indicators: pl.DataFrame,
+        *,
+        sources: Collection[str] | None = None,
+        expected_version: int | None = None,
     ) -> int:
         """Make these the indicators; returns the new version.
 
-        With ``expected_version``, raises LakeError when the table has moved on since then.
+        With ``sources``, only the rows of these are replaced. With ``expected_version``, raises
+        LakeError when the table has moved on since then.
         """
         rows = INDICATORS_TABLE.rows(indicators)
+        others = set() if sources is None else set(indicators["source"].unique()) - set(sources)
+        if others:
+            raise LakeError(f"indicators: rows of other sources than stated: {sorted(others)}")
 
         def replace() -> int:
             table = self._open_or_create(INDICATORS_TABLE)
@@ -150,11 +169,34 @@ class Lake:
                     f"the indicators are at version {table.version()}, not {expected_version}: "
                     "another refresh came first, so merge again"
                 )
-            write_deltalake(table, rows, mode="overwrite", storage_options=self._storage_options)
+            write_deltalake(table, rows, mode="overwrite", predicate=_of_sources(sources))
             table.update_incremental()
             return table.version()
 
         return self._commit(INDICATORS_TABLE, replace)
+
+    def source_states(self, version: int | None = None) -> dict[str, SourceState]:
+        """How each source was last read, by its name; by default as it is now."""
+        there = self._open(SOURCES_TABLE, version)
+        return {} if there is None else _states(there)
+
+    def write_source_states(
+        self, states: Iterable[SourceState], *, forget: Collection[str] = ()
+    ) -> None:
+        """Put these states in the place of what was known of their sources; forget some."""
+        new = {state.source: state for state in states}
+
+        def write() -> None:
+            table = self._open_or_create(SOURCES_TABLE)
+            known = _states(table)
+            kept = {name: state for name, state in known.items() if name not in forget}
+            after = kept | new
+            if after != known:
+                rows = [state.model_dump() for state in after.values()]
+                frame = pl.DataFrame(rows, schema=SOURCES_TABLE.empty().schema)
+                write_deltalake(table, SOURCES_TABLE.rows(frame), mode="overwrite")
+
+        self._commit(SOURCES_TABLE, write)
 
     # --- all tables ---
 
@@ -179,7 +221,7 @@ class Lake:
         return Expired(
             messages=self._delete(MESSAGES_TABLE, day),
             observables=self._delete(OBSERVABLES_TABLE, day),
-            files=sum(map(self._vacuum, (MESSAGES_TABLE, OBSERVABLES_TABLE, INDICATORS_TABLE))),
+            files=sum(map(self._vacuum, ALL_TABLES)),
         )
 
     def compact(self) -> int:
@@ -326,6 +368,20 @@ class Lake:
 
     def _url(self, table: Table) -> str:
         return f"{self._root}/{table.name}"
+
+
+def _of_sources(sources: Collection[str] | None) -> str | None:
+    """A predicate for the partitions of these sources; None for all there are."""
+    if sources is None:
+        return None
+    names = ", ".join("'" + name.replace("'", "''") + "'" for name in sorted(sources))
+    return f"source IN ({names})"
+
+
+def _states(table: DeltaTable) -> dict[str, SourceState]:
+    # Two who made the table at the same moment may both have written a source: the later counts.
+    rows = pl.scan_delta(table).sort("tried_at").collect().iter_rows(named=True)
+    return {row["source"]: SourceState.model_validate(row) for row in rows}
 
 
 def _days(window: Window) -> pl.Expr:

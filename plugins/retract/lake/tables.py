@@ -109,12 +109,13 @@ live. ``active`` says whether it is in force, ``changed_at`` since when that is 
 SOURCES: Final = _schema(
     source=_TEXT,
     settings=_TEXT,
-    read_at=_TIME,
+    read_at=(_TIME, "nullable"),
     listed=pa.int64(),
     etag=_TEXT,
     last_modified=_TEXT,
     content=_TEXT,
     cursor=_TEXT,
+    hold_back=_TEXT,
     tried_at=_TIME,
     failing_since=(_TIME, "nullable"),
     error=(_TEXT, "nullable"),
@@ -123,7 +124,7 @@ SOURCES: Final = _schema(
 
 ``settings`` is the digest of what the reading was made with: when it differs, everything is read
 anew. ``etag``, ``last_modified``, ``content`` (a digest) and ``cursor`` let the next reading ask
-for what changed.
+for what changed. ``hold_back`` is the digest of the rules the source's rows were judged with.
 """
 
 

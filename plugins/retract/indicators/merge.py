@@ -1,0 +1,311 @@
+"""Merge: what was known of the indicators, and what the sources list now. Pure.
+
+A row is one source's opinion of one value, so every source is merged by itself. Where nothing
+would change but the moment of the last listing, the rows stay as they are for a while: else a
+million of them would be written again at every refresh. See `_stamp_is_due`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Final
+
+import polars as pl
+
+from retract.indicators.feeds import Source
+from retract.indicators.hold_back.rules import NO_HOLD_BACK, HoldBack
+from retract.indicators.snapshot import EXPIRED, REVOKED, Snapshot
+from retract.lake.tables import INDICATORS_TABLE
+from retract.model import ObservableType
+
+FORGET_AFTER: Final = timedelta(days=365)
+"""Rows no longer in force stay this long, for their first_seen and for explanations."""
+
+STAMP_EVERY: Final = timedelta(days=1)
+STAMPS_A_LIFE: Final = 8
+"""A listed row is stamped anew once its last_seen is older than a day, or than an eighth of its
+time to live. So what is listed never expires, and expires_at is never much too early."""
+
+NO_LONGER_LISTED: Final = "no longer listed"
+SOURCE_REMOVED: Final = "source removed"
+BELOW_FLOOR: Final = "its confidence of {} is below the floor of {} of its source"
+
+_FLOOR_WORDS: Final = BELOW_FLOOR.partition("{}")[0]
+_COLUMNS: Final = INDICATORS_TABLE.empty().columns
+COMPARED: Final = (
+    "lookup",
+    "exact_only",
+    "disposition",
+    "confidence",
+    "campaign",
+    "reference",
+    "tags",
+    "sightings",
+    "first_seen",
+    "listed",
+    "held_back",
+    "active",
+    "inactive_because",
+)
+"""A row that differs in one of these, or in its end, has changed."""
+
+
+def merge(
+    current: pl.DataFrame | None,
+    snapshots: Iterable[Snapshot],
+    now: datetime,
+    sources: Iterable[Source] = (),
+    *,
+    hold_back: HoldBack = NO_HOLD_BACK,
+) -> pl.DataFrame:
+    """All indicators after these snapshots, in the shape of the indicators table.
+
+    Every row is judged by ``hold_back``. Sources without a snapshot keep their rows.
+    """
+    current = INDICATORS_TABLE.empty() if current is None else current
+    read = {snapshot.source: snapshot for snapshot in snapshots}
+    settings = {source.name: source for source in sources}
+    names = sorted({*read, *current["source"].unique()})
+    merged = [
+        merge_source(
+            current.filter(source=name),
+            settings.get(name),
+            read.get(name),
+            now,
+            hold_back=hold_back,
+        )
+        for name in names
+    ]
+    return pl.concat([INDICATORS_TABLE.empty(), *merged])
+
+
+def merge_source(
+    current: pl.DataFrame,
+    source: Source | None,
+    snapshot: Snapshot | None,
+    now: datetime,
+    *,
+    last_read_at: datetime | None = None,
+    hold_back: HoldBack = NO_HOLD_BACK,
+    judged_before: bool = False,
+) -> pl.DataFrame:
+    """One source's rows after this snapshot; ``current`` itself when nothing is to change.
+
+    ``snapshot`` is None when the source could not be read: its rows expire as they would.
+    ``last_read_at`` is the good reading before this one. With ``judged_before``, the rows that
+    are there were judged by the same ``hold_back``.
+    """
+    time_to_live = None if source is None else source.time_to_live
+    if source is not None and source.gives_news_only:
+        last_read_at = None  # what that reading did not give may have been listed all the same
+    stated, revoked = _stated(current, snapshot, time_to_live, now)
+    rest = current.join(stated, on="indicator_id", how="anti")
+    after = pl.concat(
+        [
+            _listed_again(stated, current, now),
+            _unlisted(rest, revoked, snapshot, last_read_at, time_to_live, now),
+        ]
+    )
+    floor = 0 if source is None else source.confidence_floor
+    after = _judged(after, current, floor, hold_back, judged_before=judged_before)
+    if not _is_to_write(current, after, now):
+        return current
+    return after.sort("type", "value")
+
+
+def without_source(current: pl.DataFrame, now: datetime) -> pl.DataFrame:
+    """The rows of a source that is no longer configured; ``current`` itself when none changes."""
+    if not (current["active"].any() or current["listed"].any() or _forgotten(current, now)):
+        return current
+    return current.with_columns(
+        listed=pl.lit(False),
+        active=pl.lit(False),
+        changed_at=pl.when("active").then(pl.lit(now)).otherwise("changed_at").cast(_TIME),
+        inactive_because=pl.when("active")
+        .then(pl.lit(SOURCE_REMOVED))
+        .otherwise("inactive_because"),
+    ).filter(_is_remembered(now))
+
+
+_TIME: Final = INDICATORS_TABLE.empty().schema["last_seen"]
+
+
+def _stated(
+    current: pl.DataFrame, snapshot: Snapshot | None, time_to_live: timedelta | None, now: datetime
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The rows that this reading lists, and the ids of those it revokes."""
+    empty = INDICATORS_TABLE.empty()
+    if snapshot is None:
+        return empty, empty.select("indicator_id")
+    if snapshot.facts.unchanged:
+        if not snapshot.facts.complete:
+            return empty, empty.select("indicator_id")
+        again = _stamped(current.filter("listed"), snapshot.facts.read_at, time_to_live)
+        return _in_force_by_its_end(again, now), empty.select("indicator_id")
+    rows = snapshot.rows
+    return rows.filter("listed"), rows.filter(~pl.col("listed")).select("indicator_id")
+
+
+def _stamped(rows: pl.DataFrame, seen_at: datetime, time_to_live: timedelta | None) -> pl.DataFrame:
+    """The rows, last seen then; an end that follows from the time to live moves along."""
+    last_seen = pl.max_horizontal("last_seen", pl.lit(seen_at).cast(_TIME))
+    follows = pl.lit(False)
+    if time_to_live is not None:
+        follows = pl.col("expires_at") == pl.col("last_seen") + time_to_live
+    expires_at = pl.col("expires_at")
+    return rows.with_columns(
+        last_seen=last_seen,
+        expires_at=pl.when(follows)
+        .then(last_seen + (time_to_live or timedelta(0)))
+        .otherwise(expires_at),
+    )
+
+
+def _in_force_by_its_end(rows: pl.DataFrame, now: datetime) -> pl.DataFrame:
+    expired = (pl.col("expires_at") <= now).fill_null(False)
+    return rows.with_columns(
+        active=~expired,
+        inactive_because=pl.when(expired).then(pl.lit(EXPIRED)).otherwise(None),
+    )
+
+
+def _listed_again(stated: pl.DataFrame, current: pl.DataFrame, now: datetime) -> pl.DataFrame:
+    """What is listed, with what is remembered of it."""
+    remembered = current.select(
+        "indicator_id",
+        since="first_seen",
+        was_active="active",
+        was_changed_at="changed_at",
+        was_held_back="held_back",
+    )
+    flipped = pl.col("was_active").is_null() | (pl.col("was_active") != pl.col("active"))
+    return (
+        stated.join(remembered, on="indicator_id", how="left", maintain_order="left")
+        .with_columns(
+            first_seen=pl.min_horizontal("first_seen", "since"),
+            changed_at=pl.when(flipped).then(pl.lit(now).cast(_TIME)).otherwise("was_changed_at"),
+            held_back="was_held_back",
+        )
+        .select(_COLUMNS)
+    )
+
+
+def _unlisted(
+    rows: pl.DataFrame,
+    revoked: pl.DataFrame,
+    snapshot: Snapshot | None,
+    last_read_at: datetime | None,
+    time_to_live: timedelta | None,
+    now: datetime,
+) -> pl.DataFrame:
+    """What this reading does not list, or what there was when nothing could be read."""
+    if last_read_at is not None:
+        # Exactly how long it was listed: the stamp may be older.
+        was_listed = rows.filter("listed")
+        stamped = _stamped(was_listed, last_read_at, time_to_live)
+        rows = pl.concat([stamped, rows.filter(~pl.col("listed"))])
+    absent = snapshot is not None and snapshot.facts.complete and not snapshot.facts.unchanged
+    withdrawn = pl.lit(absent and snapshot is not None and snapshot.facts.revokes_absent)
+    is_revoked = pl.col("indicator_id").is_in(revoked["indicator_id"].implode())
+    expired = (pl.col("expires_at") <= now).fill_null(False)
+    ends = pl.col("active") & (is_revoked | withdrawn | expired)
+    reason = (
+        pl.when(is_revoked)
+        .then(pl.lit(REVOKED))
+        .when(withdrawn)
+        .then(pl.lit(NO_LONGER_LISTED))
+        .otherwise(pl.lit(EXPIRED))
+    )
+    return rows.with_columns(
+        listed=pl.col("listed") & ~is_revoked & pl.lit(not absent),
+        active=pl.col("active") & ~ends,
+        changed_at=pl.when(ends).then(pl.lit(now).cast(_TIME)).otherwise("changed_at"),
+        inactive_because=pl.when(ends).then(reason).otherwise("inactive_because"),
+    ).filter(_is_remembered(now))
+
+
+def _is_remembered(now: datetime) -> pl.Expr:
+    return pl.col("active") | (pl.col("last_seen") > now - FORGET_AFTER)
+
+
+def _forgotten(rows: pl.DataFrame, now: datetime) -> bool:
+    return not rows.select(_is_remembered(now).all()).item()
+
+
+def _judged(
+    rows: pl.DataFrame,
+    current: pl.DataFrame,
+    floor: int,
+    hold_back: HoldBack,
+    *,
+    judged_before: bool,
+) -> pl.DataFrame:
+    """The rows with the reason that holds now, the floor before the lists.
+
+    Where the lists judged a row already, that stands.
+    """
+    below = pl.col("confidence") < floor
+    if judged_before:
+        known = pl.col("indicator_id").is_in(current["indicator_id"].implode())
+        had_floor_reason = pl.col("held_back").str.starts_with(_FLOOR_WORDS).fill_null(False)
+        to_judge = ~below & (~known | had_floor_reason)
+    else:
+        to_judge = ~below
+    rows = rows.with_columns(to_judge=to_judge).with_row_index("number")
+    asked = rows.filter("to_judge").select("number", "type", "value")
+    reasons = [
+        (number, reason)
+        for number, kind, value in asked.iter_rows()
+        if (reason := hold_back.reason(ObservableType(kind), value)) is not None
+    ]
+    judged = pl.DataFrame(
+        reasons, schema={"number": pl.get_index_type(), "reason": pl.String}, orient="row"
+    )
+    floor_reason = pl.format(BELOW_FLOOR, "confidence", pl.lit(floor))
+    return (
+        rows.join(judged, on="number", how="left", maintain_order="left")
+        .with_columns(
+            held_back=pl.when(below)
+            .then(floor_reason)
+            .when("to_judge")
+            .then("reason")
+            .otherwise("held_back")
+        )
+        .select(_COLUMNS)
+    )
+
+
+def _is_to_write(current: pl.DataFrame, after: pl.DataFrame, now: datetime) -> bool:
+    """Whether a row came, went or changed, or one has to be stamped anew."""
+    if current.height != after.height:
+        return True
+    was = current.select(
+        "indicator_id",
+        *(pl.col(name).alias(f"before_{name}") for name in (*COMPARED, "expires_at", "last_seen")),
+    )
+    both = after.join(was, on="indicator_id", how="inner")
+    if both.height != after.height:
+        return True
+    changed = pl.any_horizontal(
+        ~same_end("before_", ""), *(pl.col(f"before_{name}").ne_missing(name) for name in COMPARED)
+    )
+    return bool(both.select((changed | _stamp_is_due(now)).any()).item())
+
+
+def same_end(before: str, after: str) -> pl.Expr:
+    """The same time, or the same time after the row's stamp, as a time to live makes it.
+
+    ``before`` and ``after`` are the prefixes of the columns.
+    """
+    was, now = pl.col(f"{before}expires_at"), pl.col(f"{after}expires_at")
+    life_before, life = was - pl.col(f"{before}last_seen"), now - pl.col(f"{after}last_seen")
+    return was.eq_missing(now) | (life_before == life).fill_null(False)
+
+
+def _stamp_is_due(now: datetime) -> pl.Expr:
+    stamp = pl.col("before_last_seen")
+    patience = (pl.col("before_expires_at") - stamp) / STAMPS_A_LIFE
+    patience = pl.min_horizontal(pl.lit(STAMP_EVERY), patience)
+    patience = pl.when(patience > timedelta(0)).then(patience).otherwise(pl.lit(STAMP_EVERY))
+    return (pl.lit(now).cast(_TIME) - stamp > patience) & (pl.col("last_seen") > stamp)
