@@ -1,12 +1,17 @@
-"""STIX patterns that are a choice of equalities, as values to index."""
+"""STIX patterns that are a choice of equalities, as values to index.
+
+The grammar's own parser reads some 5,500 patterns a second. Most published patterns are one
+equality or an OR of a few, so these are read by a regular expression that agrees with the grammar.
+"""
 
 from __future__ import annotations
 
 import re
-from typing import Any, Final
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple
 
+from antlr4 import ParserRuleContext  # type: ignore[import-untyped]
 from stix2patterns.exceptions import ParseException  # type: ignore[import-untyped]
-from stix2patterns.v21.grammars.STIXPatternListener import STIXPatternListener  # type: ignore[import-untyped]
 from stix2patterns.v21.grammars.STIXPatternParser import STIXPatternParser as Grammar  # type: ignore[import-untyped]
 from stix2patterns.v21.pattern import Pattern  # type: ignore[import-untyped]
 
@@ -21,14 +26,34 @@ _PATHS: Final[dict[str, AnyType]] = {
     "email-addr:value": ObservableType.EMAIL_ADDRESS,
     "email-message:from_ref.value": ObservableType.EMAIL_ADDRESS,
     "email-message:sender_ref.value": ObservableType.EMAIL_ADDRESS,
+    "email-message:reply_to_refs[*].value": ObservableType.EMAIL_ADDRESS,
     "ipv4-addr:value": ObservableType.IP_ADDRESS,
     "ipv6-addr:value": ObservableType.IP_ADDRESS,
+    "network-traffic:src_ref.value": "auto",
     "network-traffic:dst_ref.value": "auto",
     "file:hashes.md5": ObservableType.MD5,
     "file:hashes.sha1": ObservableType.SHA1,
     "file:hashes.sha256": ObservableType.SHA256,
 }
+_HASHES: Final = ("file:hashes.md5", "file:hashes.sha1", "file:hashes.sha256")
+"""The surer one later."""
+_NOT_IN_MAIL: Final = "cannot be matched with mail"
+_REASONS: Final = {
+    "email-message:subject": "subjects are for campaign rules",
+    "email-message:from_ref.display_name": "display names are for campaign rules",
+    "email-message:sender_ref.display_name": "display names are for campaign rules",
+    "email-addr:display_name": "display names are for campaign rules",
+    "file:name": "a file name alone says too little",
+    "email-message:to_refs[*].value": "recipients are not what is bad about a mail",
+}
+
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
+_BLANK = r"[ \t\r\n]*"
+_EQUALITY = re.compile(
+    rf"{_BLANK}(?P<path>[a-z0-9-]+:[A-Za-z0-9_.*\[\]'-]+){_BLANK}==?"
+    rf"{_BLANK}'(?P<text>[^'\\]*)'{_BLANK}(?P<end>OR(?=[ \t\r\n])|\]{_BLANK}\Z)"
+)
+_HASH_NAME = re.compile(r"(?P<file>\S+:hashes\.)(?P<quote>'?)(?P<name>[A-Za-z0-9-]+)(?P=quote)")
 
 Equality = tuple[AnyType, str]
 
@@ -40,73 +65,176 @@ class Unsupported(Exception):
 def equalities(pattern: str) -> tuple[list[Equality], list[str]]:
     """The values any of which fulfils the pattern, and why parts of an OR are left out.
 
-    Raises Unsupported when nothing in it can be indexed.
+    Of a file that is described by a hash and more, the hash is enough. Raises Unsupported when
+    nothing in it can be indexed.
     """
     if len(pattern) > LONGEST_PATTERN:
         raise Unsupported(f"the pattern is longer than {LONGEST_PATTERN} characters")
-    listener = _Listener()
+    if (plain := _plain_choice(pattern)) is not None:
+        return plain, []
+    return _parsed(pattern)
+
+
+def _plain_choice(pattern: str) -> list[Equality] | None:
+    """``[path = 'value' OR …]`` of known paths without escapes; None for all that is not that.
+
+    One thing counts that the grammar refuses, as feeds write it: ``file:hashes.SHA-256`` without
+    quotes.
+    """
+    text = pattern.lstrip(" \t\r\n")
+    if not text.startswith("["):
+        return None
+    found: list[Equality] = []
+    position = 1
+    while one := _EQUALITY.match(text, position):
+        kind = _PATHS.get(_plain_path(one["path"]))
+        if kind is None:
+            return None
+        found.append((kind, one["text"]))
+        if one["end"] != "OR":
+            return found
+        position = one.end()
+    return None
+
+
+def _parsed(pattern: str) -> tuple[list[Equality], list[str]]:
+    """What the grammar's own parser makes of it. Raises Unsupported."""
     try:
-        Pattern(pattern).walk(listener)
+        tests: list[_Test] = Pattern(pattern).visit(_Visitor())
     except ParseException as error:
-        raise Unsupported(f"the pattern cannot be parsed: {error}") from error
+        raise Unsupported(f"the pattern cannot be parsed: {str(error)[:200]}") from error
     except RecursionError as error:
         raise Unsupported("the pattern is nested too deeply") from error
-    if listener.narrowing:
-        word = min(listener.narrowing)
-        raise Unsupported(f"the pattern holds {word}: only a choice of equalities can be indexed")
-    if not listener.found:
-        raise Unsupported(listener.unsupported[0])
-    return listener.found, listener.unsupported
+    found = [(test.kind, text) for test in tests if test.kind for text in test.texts]
+    reasons = [test.reason for test in tests if test.reason]
+    if not found:
+        raise Unsupported(reasons[0])
+    return found, reasons
 
 
-class _Listener(STIXPatternListener):  # type: ignore[misc]
-    """Collects equalities, and the words that make a pattern more than a choice of them."""
+class _Test(NamedTuple):
+    """One comparison: of a path with values that can be indexed, or with the reason why not."""
 
-    def __init__(self) -> None:
-        self.found: list[Equality] = []
-        self.unsupported: list[str] = []
-        self.narrowing: set[str] = set()
+    path: str
+    kind: AnyType | None
+    """None where there is nothing to index."""
+    texts: tuple[str, ...]
+    reason: str
+    is_equality: bool
+    """Whether it names values, so that it can describe what another test names."""
 
-    def exitEveryRule(self, ctx: Any) -> None:  # noqa: N802 - the parser generator's name
-        match ctx:
-            case Grammar.PropTestEqualContext() if ctx.EQ() and not ctx.NOT():
-                self._equal(ctx, [ctx.primitiveLiteral()])
-            case Grammar.PropTestSetContext() if not ctx.NOT():
-                self._equal(ctx, ctx.setLiteral().primitiveLiteral())
-            case Grammar.PropTestParenContext():
-                pass
-            case Grammar.PropTestContext():
-                self._leave_out(ctx)
-            case (
-                Grammar.ComparisonExpressionAndContext() | Grammar.ObservationExpressionAndContext()
-            ):
-                if ctx.AND():
-                    self.narrowing.add("AND")
-            case Grammar.ObservationExpressionsContext() if ctx.FOLLOWEDBY():
-                self.narrowing.add("FOLLOWEDBY")
-            case (
-                Grammar.StartStopQualifierContext()
-                | Grammar.WithinQualifierContext()
-                | Grammar.RepeatedQualifierContext()
-            ):
-                self.narrowing.add(ctx.getText()[:20])
 
-    def _equal(self, ctx: Any, literals: list[Any]) -> None:
-        kind = _PATHS.get(_path(ctx))
-        strings = [text for text in (one.getText() for one in literals) if text.startswith("'")]
-        if kind is None or not strings:
-            self._leave_out(ctx)
+class _Visitor:
+    """Turns a parse tree into its tests."""
+
+    def visit(self, tree: Any) -> list[_Test]:
+        return _tests(tree)
+
+
+def _tests(ctx: Any) -> list[_Test]:
+    """The tests any of which is enough. Raises Unsupported for more than a choice of them."""
+    match ctx:
+        case Grammar.PropTestParenContext():
+            return _tests(ctx.comparisonExpression())
+        case Grammar.PropTestEqualContext() if ctx.EQ() and not ctx.NOT():
+            return [_equality(ctx, [ctx.primitiveLiteral()])]
+        case Grammar.PropTestSetContext() if not ctx.NOT():
+            return [_equality(ctx, ctx.setLiteral().primitiveLiteral())]
+        case Grammar.PropTestIsSubsetContext() if not ctx.NOT():
+            return [_equality(ctx, [ctx.StringLiteral()], within=True)]
+        case Grammar.PropTestContext():
+            return [_other(ctx)]
+        case Grammar.ComparisonExpressionAndContext() if ctx.AND():
+            return _named_by(list(_parts(ctx)))
+        case Grammar.ObservationExpressionAndContext() if ctx.AND():
+            raise _narrowing("AND")
+        case Grammar.ObservationExpressionsContext() if ctx.FOLLOWEDBY():
+            raise _narrowing("FOLLOWEDBY")
+        case (
+            Grammar.StartStopQualifierContext()
+            | Grammar.WithinQualifierContext()
+            | Grammar.RepeatedQualifierContext()
+        ):
+            raise _narrowing(ctx.getChild(0).getText())
+    rules = (child for child in ctx.getChildren() if isinstance(child, ParserRuleContext))
+    return [test for rule in rules for test in _tests(rule)]
+
+
+def _narrowing(word: str) -> Unsupported:
+    return Unsupported(f"the pattern holds {word}: only a choice of equalities can be indexed")
+
+
+def _equality(ctx: Any, literals: list[Any], within: bool = False) -> _Test:
+    path = _path(ctx)
+    kind = _PATHS.get(path)
+    texts = tuple(
+        _ESCAPE.sub(r"\1", text[1:-1])
+        for text in (one.getText() for one in literals)
+        if text.startswith("'")
+    )
+    if kind is None or (within and kind not in (ObservableType.IP_ADDRESS, "auto")):
+        return _Test(path, None, (), _reason(path), not within)
+    if not texts:
+        return _Test(path, None, (), f"{_shown(path)}: not compared with a text", True)
+    return _Test(path, kind, texts, "", True)
+
+
+def _other(ctx: Any) -> _Test:
+    path = _path(ctx)
+    if path not in _PATHS:
+        return _Test(path, None, (), _reason(path), False)
+    return _Test(path, None, (), f"{_shown(path)}: only equality can be indexed", False)
+
+
+def _reason(path: str) -> str:
+    if path.startswith("file:hashes."):
+        return f"{_shown(path)}: only MD5, SHA-1 and SHA-256 of an attachment can be computed"
+    return f"{_shown(path)}: {_REASONS.get(path, _NOT_IN_MAIL)}"
+
+
+def _shown(path: str) -> str:
+    return path if len(path) <= 60 else path[:59] + "…"
+
+
+def _parts(ctx: Any) -> Iterator[list[_Test]]:
+    """What an AND joins, however many."""
+    for side in ctx.comparisonExpressionAnd():
+        if side.AND():
+            yield from _parts(side)
         else:
-            self.found += [(kind, _ESCAPE.sub(r"\1", text[1:-1])) for text in strings]
+            yield _tests(side)
 
-    def _leave_out(self, ctx: Any) -> None:
-        self.unsupported.append(f"{ctx.getText()[:100]} cannot be matched with mail")
+
+def _named_by(parts: list[list[_Test]]) -> list[_Test]:
+    """What fulfils all parts, where the others only describe what one of them names."""
+    for named in parts:
+        if all(_describes(more, named) for more in parts if more is not named):
+            return named
+    raise _narrowing("AND")
+
+
+def _describes(more: list[_Test], named: list[_Test]) -> bool:
+    """Whether a part of an AND only says more of what the other part names for certain.
+
+    As feeds write it: a file's name and size beside its hash, a weaker hash beside a surer one,
+    and ``x_ref.type`` beside ``x_ref.value``.
+    """
+    if not all(test.is_equality for test in more) or not all(test.kind for test in named):
+        return False
+    paths = {test.path for test in named}
+    if paths <= set(_HASHES):
+        sure = min(_HASHES.index(path) for path in paths)
+        surer = _HASHES[sure:]
+        return all(test.path.startswith("file:") and test.path not in surer for test in more)
+    return {path.removesuffix(".value") + ".type" for path in paths} == {test.path for test in more}
 
 
 def _path(ctx: Any) -> str:
+    return _plain_path(str(ctx.objectPath().getText()))
+
+
+def _plain_path(text: str) -> str:
     """``file:hashes.'SHA-256'`` and its other spellings as ``file:hashes.sha256``."""
-    text = ctx.objectPath().getText()
-    head, _, hash_name = text.partition(":hashes.")
-    if not hash_name:
-        return str(text)
-    return f"{head}:hashes.{hash_name.strip(chr(39)).replace('-', '').lower()}"
+    if ":hashes." not in text or not (found := _HASH_NAME.fullmatch(text)):
+        return text
+    return found["file"] + found["name"].replace("-", "").lower()
