@@ -275,6 +275,19 @@ class Match:
     source: str
     campaign: str = ""
     reference: str = ""
+    all_met: tuple[str, ...] = ()
+    """Everything in the copy that the indicator meets; empty when that is ``observable`` alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Overruled:
+    """A match that does not count: a rule of the policy allows the indicator, or what it met."""
+
+    match: Match
+    rule: str
+    """The rule's value."""
+    reason: str
+    """Why it is allowed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,3 +299,11 @@ class Verdict:
     delivered_disposition: Disposition
     matches: tuple[Match, ...] = field(default=())
     """The live matches, gravest and most confident first."""
+    overruled: tuple[Overruled, ...] = field(default=())
+    """The matches that would speak for a verdict but for an allow rule, in the same order."""
+
+    @property
+    def without_rules(self) -> Disposition:
+        """The disposition if the policy had no allow rules."""
+        said = (beaten.match.disposition for beaten in self.overruled)
+        return Disposition.gravest([self.disposition, *said])

@@ -105,8 +105,32 @@ def test_a_match_says_what_met_what_and_why():
             "source": "list",
             "campaign": "Winter",
             "reference": "https://r.example",
+            "all_met": [],
         }
     ]
+
+
+def test_a_match_tells_all_that_its_indicator_meets_in_the_copy():
+    folder = (Type.URL, "https://evil.example/a/")
+    seen = [(Type.URL, f"https://evil.example/a/{page}") for page in "cab"]
+    others = [(Type.URL, "https://evil.example/"), (Type.DOMAIN, "evil.example")]
+    read = [message("several", *seen, *seen, *others), message("one", seen[0], *others)]
+
+    matches = match(read, indicators(folder)).sort("observable")
+
+    pages = [f"https://evil.example/a/{page}" for page in "abc"]
+    assert matches["observable"].to_list() == [pages[0], pages[2]]
+    assert matches["all_met"].to_list() == [pages, []]
+
+
+def test_an_indicator_that_means_one_page_meets_that_page_alone():
+    root = (Type.URL, "https://evil.example/")
+    read = message("m", root, (Type.URL, "http://evil.example/"), (Type.URL, root[1] + "a"))
+
+    (found,) = match([read], indicators(root)).rows(named=True)
+
+    assert found["observable"] in (root[1], "http://evil.example/")
+    assert found["all_met"] == []
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,16 @@ from words import RUN, START, WINDOW, copy, messages, plan, policy, verdict
 
 from retract.errors import PlanError
 from retract.lake.store import LakeVersions
-from retract.model import Action, Copy, Disposition, Mode, Provider, State
+from retract.model import (
+    Action,
+    Copy,
+    Disposition,
+    Mode,
+    Overruled,
+    Provider,
+    State,
+    Verdict,
+)
 from retract.policy import Policy
 from retract.retraction.plan import Plan, make_plan, read_plan, shards, write_plan
 from retract.retraction.records import CopyState, Purpose
@@ -168,6 +177,53 @@ def test_a_copy_being_restored_is_left_alone():
     assert result.skipped[0].reason == "restored"
 
 
+def beaten(of: Copy, live: Disposition, *, by: str = "bad.example/login") -> Verdict:
+    """Judged ``live``; without the rule, malicious."""
+    judged = verdict(of)
+    overruled = Overruled(judged.matches[0], by, "our own page")
+    return replace(judged, disposition=live, matches=(), overruled=(overruled,))
+
+
+@pytest.mark.parametrize("live", [Disposition.UNKNOWN, Disposition.NONE])
+def test_a_copy_that_only_overruled_matches_speak_against_is_left_alone_as_allowed(live):
+    one = copy(1)
+    result = made([beaten(one, live)], messages([one, copy(2)]))
+
+    (left,) = result.skipped
+    assert result.retractions == ()
+    assert (left.reason, left.disposition, left.action) == ("allowed", "malicious", "trash")
+    assert left.reasons == ()
+    assert [(o.indicator, o.rule, o.rule_reason) for o in left.overruled] == [
+        ("bad.example/login", "bad.example/login", "our own page")
+    ]
+    assert (result.judged, result.matched) == (2, 1)
+
+
+def test_what_remains_is_acted_on_and_what_was_overruled_is_told():
+    one = copy(1)
+    (planned,) = made([beaten(one, Disposition.SPAM)], messages([one])).retractions
+
+    assert (planned.disposition, planned.action) == (Disposition.SPAM, Action.JUNK)
+    assert [o.rule for o in planned.overruled] == ["bad.example/login"]
+
+
+def test_a_copy_whose_remaining_disposition_gets_no_action_is_left_alone_by_the_rule():
+    one = copy(1)
+    (left,) = made([beaten(one, Disposition.BULK)], messages([one])).skipped
+
+    assert (left.reason, left.disposition) == ("allowed", Disposition.MALICIOUS)
+
+
+def test_a_rule_that_changes_nothing_is_not_the_reason():
+    one = copy(1)
+    (left,) = made(
+        [beaten(one, Disposition.BULK)], messages([one]), by=policy(actions={"spam": "junk"})
+    ).skipped
+
+    assert (left.reason, left.disposition) == ("no_action", Disposition.BULK)
+    assert left.overruled
+
+
 # --- order, digest, file ---
 
 
@@ -203,6 +259,10 @@ def test_the_digest_covers_everything_but_the_time_of_making():
     assert plan(one, run_id="another").digest != base.digest
     assert plan(one, mode=Mode.PREVIEW).digest != base.digest
     assert plan(one, copy(2)).digest != base.digest
+    by_rule = [
+        made([beaten(one, Disposition.SPAM, by=rule)], messages([one])) for rule in ("a", "b")
+    ]
+    assert by_rule[0].digest != by_rule[1].digest
     early = made([], messages([one]))
     late = made([], messages([one]), made_at=START + timedelta(hours=1))
     assert (early.digest, early.made_at) != (late.digest, late.made_at)
@@ -210,7 +270,9 @@ def test_the_digest_covers_everything_but_the_time_of_making():
 
 
 def test_a_plan_comes_back_from_its_file_as_it_was(tmp_path):
-    before = plan(copy(1), copy(2, "bob", Provider.GOOGLE_WORKSPACE))
+    copies = copy(1), copy(2, "bob", Provider.GOOGLE_WORKSPACE), copy(3)
+    verdicts = [verdict(copies[0]), *(beaten(one, Disposition.NONE) for one in copies[1:])]
+    before = made(verdicts, messages(copies))
     write_plan(before, tmp_path / "run" / "plan.json")
 
     assert read_plan(tmp_path / "run" / "plan.json") == before

@@ -218,7 +218,7 @@ def judge(
         messages.lazy(), observables_frame(collected).lazy(), indicators.lazy(), window, now
     )
     plan = make_plan(
-        decide(messages, matches, policy),
+        decide(messages, matches, policy, now),
         messages,
         {},
         policy,

@@ -263,7 +263,7 @@ def make_plan(settings: Settings, path: str) -> list[Shard]:
     run, policy = folder.run(), _policy(folder)
     with folder.timed("plan"), _ledger(settings) as ledger:
         messages = _judged(settings, folder)[1].collect()
-        verdicts = decide(messages, pl.read_parquet(folder.path / MATCHES), policy)
+        verdicts = decide(messages, pl.read_parquet(folder.path / MATCHES), policy, run.started_at)
         plan = planning.make_plan(
             verdicts,
             messages,

@@ -25,6 +25,7 @@ MATCHES: Final = pl.Schema(
         "source": pl.String(),
         "campaign": pl.String(),
         "reference": pl.String(),
+        "all_met": pl.List(pl.String()),
     }
 )
 """The columns of `retract.model.Match`, one row for each (copy_id, indicator_id)."""
@@ -83,14 +84,26 @@ def meet(
         .agg(
             exact=pl.col("exact").any(),
             observable=pl.col("value").sort_by(~pl.col("exact"), pl.col("value")).first(),
+            all_met=pl.col("value"),
         )
     )
     return (
         candidates.join(indicators, on=["key", "type", "lookup"], how="inner")
         .filter(pl.col("exact") | ~pl.col("exact_only"))
         .rename({"value": "indicator"})
+        .with_columns(all_met=_several("all_met", unless="exact_only"))
         .select(MATCHES.names())
         .unique(["copy_id", "indicator_id"])
         .sort("copy_id", "indicator_id")
         .collect()
     )
+
+
+def _several(values: str, *, unless: str) -> pl.Expr:
+    """The distinct values of a list, sorted; none when it holds one alone."""
+    nothing = pl.lit([], dtype=pl.List(pl.String))
+    lists = pl.col(values)
+    # Nearly all lists hold one value: making these empty first costs less than sorting them.
+    several = pl.when(lists.list.len() > 1, ~pl.col(unless)).then(lists).otherwise(nothing)
+    distinct = several.list.unique().list.sort()
+    return pl.when(distinct.list.len() > 1).then(distinct).otherwise(nothing)

@@ -20,12 +20,14 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError, mode
 from retract.errors import PlanError
 from retract.lake.store import LakeVersions
 from retract.model import (
+    ACTIONABLE_DISPOSITIONS,
     Action,
     Copy,
     Disposition,
     Match,
     Mode,
     ObservableType,
+    Overruled,
     Provider,
     State,
     Verdict,
@@ -41,6 +43,8 @@ class SkipReason(StrEnum):
 
     NO_ACTION = "no_action"
     """The policy gives its disposition no action."""
+    ALLOWED = "allowed"
+    """An allow rule of the policy beats what speaks against it."""
     PROTECTED_MAILBOX = "protected_mailbox"
     EXEMPT_MAILBOX = "exempt_mailbox"
     EXEMPT_RECIPIENT_DOMAIN = "exempt_recipient_domain"
@@ -85,6 +89,20 @@ class Reason(_Record):
         )
 
 
+class OverruledReason(Reason):
+    """One match that would speak for a verdict, but that an allow rule beats."""
+
+    rule: str
+    """The rule's value."""
+    rule_reason: str
+    """Why it is allowed."""
+
+    @classmethod
+    def by_rule(cls, overruled: Overruled) -> OverruledReason:
+        match = Reason.of(overruled.match).model_dump()
+        return cls(**match, rule=overruled.rule, rule_reason=overruled.reason)
+
+
 class JudgedCopy(_Record):
     """A copy with its verdict, and what the policy does about it."""
 
@@ -103,6 +121,8 @@ class JudgedCopy(_Record):
     action: Action
     reasons: tuple[Reason, ...] = ()
     """Gravest and most confident first; empty when only the disposition at delivery speaks."""
+    overruled: tuple[OverruledReason, ...] = ()
+    """What does not count because the policy allows it, in the same order."""
 
     @property
     def mailbox_key(self) -> str:
@@ -124,7 +144,10 @@ class PlannedRetraction(JudgedCopy):
 
 
 class Skipped(JudgedCopy):
-    """A copy left alone; ``action`` is what the policy would have done."""
+    """A copy left alone; ``action`` is what the policy would have done.
+
+    Of one that is allowed, disposition and action are those it would have without allow rules.
+    """
 
     reason: SkipReason
 
@@ -142,7 +165,7 @@ class Plan(_Record):
     judged: int
     """Copies delivered in the window."""
     matched: int
-    """Copies among them that at least one live indicator meets."""
+    """Copies among them that at least one live indicator meets, allowed ones included."""
     retractions: tuple[PlannedRetraction, ...]
     """By mailbox; within one, gravest disposition first, then newest first."""
     skipped: tuple[Skipped, ...]
@@ -184,8 +207,12 @@ def make_plan(
     retractions: list[PlannedRetraction] = []
     skipped: list[Skipped] = []
     for verdict in verdicts:
-        judged = _judged_fields(verdict, rows[verdict.copy_id], policy)
-        reason = _skip_reason(judged, policy, states.get(verdict.copy_id))
+        row = rows[verdict.copy_id]
+        allowed = _is_allowed(verdict, Provider(row["provider"]), policy)
+        disposition = verdict.without_rules if allowed else verdict.disposition
+        judged = _judged_fields(verdict, disposition, row, policy)
+        state = states.get(verdict.copy_id)
+        reason = SkipReason.ALLOWED if allowed else _skip_reason(judged, policy, state)
         if reason is None:
             retractions.append(PlannedRetraction(**judged))
         else:
@@ -199,7 +226,7 @@ def make_plan(
         "policy_digest": policy.digest,
         "lake_versions": lake_versions,
         "judged": messages.height,
-        "matched": sum(bool(verdict.matches) for verdict in verdicts),
+        "matched": sum(bool(verdict.matches or verdict.overruled) for verdict in verdicts),
         "retractions": tuple(sorted(retractions, key=_order)),
         "skipped": tuple(sorted(skipped, key=_order)),
     }
@@ -263,13 +290,24 @@ def _rows_of(messages: pl.DataFrame, copy_ids: Sequence[str]) -> dict[str, dict[
     return {row["copy_id"]: row for row in wanted.iter_rows(named=True)}
 
 
-def _judged_fields(verdict: Verdict, row: dict[str, Any], policy: Policy) -> dict[str, Any]:
+def _is_allowed(verdict: Verdict, provider: Provider, policy: Policy) -> bool:
+    """Whether it is by allow rules that nothing is done with the copy."""
+    if not verdict.overruled or policy.action(provider, verdict.disposition).gravity:
+        return False
+    is_judged = verdict.disposition in ACTIONABLE_DISPOSITIONS
+    return not is_judged or bool(policy.action(provider, verdict.without_rules).gravity)
+
+
+def _judged_fields(
+    verdict: Verdict, disposition: Disposition, row: dict[str, Any], policy: Policy
+) -> dict[str, Any]:
     return {
         **row,
-        "disposition": verdict.disposition,
+        "disposition": disposition,
         "delivered_disposition": verdict.delivered_disposition,
-        "action": policy.action(Provider(row["provider"]), verdict.disposition),
+        "action": policy.action(Provider(row["provider"]), disposition),
         "reasons": tuple(Reason.of(match) for match in verdict.matches),
+        "overruled": tuple(OverruledReason.by_rule(beaten) for beaten in verdict.overruled),
     }
 
 
