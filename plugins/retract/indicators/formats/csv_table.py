@@ -4,56 +4,115 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
-from datetime import UTC, datetime
 
 from retract.errors import FeedError
 from retract.indicators.feeds import Columns, Source
-from retract.indicators.formats.contents import text_of
-from retract.indicators.listed import Entry, Listed, Rejected
-from retract.model import ACTIONABLE_DISPOSITIONS, Disposition, ObservableType
-from retract.observables.written import AnyType, canonical
+from retract.indicators.formats.contents import lines_of, refuse_json, text_of
+from retract.indicators.formats.records import entries
+from retract.indicators.listed import Entry, Rejected
 
-_Row = tuple[int, list[str]]
+Row = tuple[int, list[str]]
+"""The number of the line it starts on, and its cells, stripped."""
 
 
 def parse(data: bytes, source: Source) -> Iterator[Entry]:
     """The table's entries. Raises FeedError when the data is no such table.
 
-    Rows that start with # are comments; those that cannot be used are rejected one by one.
+    Lines that start with # are comments; rows that cannot be used are rejected one by one.
     """
-    rows = _rows(text_of(data), source.delimiter)
-    columns = source.columns
-    if columns is None:
+    text = text_of(data)
+    refuse_json(text, "CSV")
+    rows = rows_of(text, source.delimiter)
+    if source.columns is None:
         raise ValueError("a csv source without columns")
-    if source.header is True:
-        _, header = next(rows, (0, []))
-        if not header:
-            return
-    else:
-        header = list(source.header)
-    positions = _positions(columns, [name.strip() for name in header])
-    for number, row in rows:
-        try:
-            if len(row) < len(header):
-                raise ValueError(f"{len(row)} fields where there are {len(header)} columns")
-            cells = {field: row[position].strip() for field, position in positions.items()}
-            yield _listed(cells, source.type)
-        except ValueError as error:
-            yield Rejected(f"line {number}", str(error))
+    header = _first_row(rows) if source.header is True else list(source.header)
+    if not header:
+        return
+    positions = _positions(source.columns, header)
+    for row in rows:
+        if isinstance(row, Rejected):
+            yield row
+        elif problem := misfit(row, len(header)):
+            yield problem
+        else:
+            number, cells = row
+            stated = {field: cells[position] for field, position in positions.items()}
+            yield from entries(stated, source.type, f"line {number}")
 
 
-def _rows(text: str, delimiter: str) -> Iterator[_Row]:
-    """(line number, cells) of every row that is not blank or a comment."""
-    reader = csv.reader(text.splitlines(keepends=True), delimiter=delimiter, strict=True)
+def rows_of(text: str, delimiter: str = ",", *, spaced: bool = False) -> Iterator[Row | Rejected]:
+    """Every row that is not blank or a comment; what is no CSV is rejected line by line.
+
+    ``spaced``: a space may stand before an opening quotation mark. Raises FeedError where a
+    quotation mark is never closed: what follows it cannot be told from what it holds.
+    """
+    lines = _Lines(text)
+    reader = csv.reader(lines, delimiter=delimiter, strict=True, skipinitialspace=spaced)
     while True:
+        lines.next_row()
         try:
             row = next(reader)
         except StopIteration:
             return
         except csv.Error as error:
-            raise FeedError(f"is no CSV at line {reader.line_num}: {error}") from error
-        if any(cell.strip() for cell in row) and not row[0].lstrip().startswith("#"):
-            yield reader.line_num, row
+            if lines.at > lines.row or lines.ended:
+                raise FeedError(
+                    f"is no CSV at line {lines.row}: a quotation mark there is never closed; was "
+                    "it cut off? Fetch it again"
+                ) from error
+            yield Rejected(f"line {lines.row}", f"no CSV: {error}")
+            continue
+        cells = [cell.strip() for cell in row]
+        if any(cells):
+            yield lines.row, cells
+
+
+def misfit(row: Row, columns: int) -> Rejected | None:
+    """Why a row does not fit its header; None when it does, or has only blanks beyond it.
+
+    A surplus cell moves all others: half a URL would be taken for the whole.
+    """
+    number, cells = row
+    if len(cells) >= columns and not any(cells[columns:]):
+        return None
+    return Rejected(f"line {number}", f"{len(cells)} fields where there are {columns} columns")
+
+
+class _Lines:
+    """A text's lines for a CSV reader, without those between rows that are blank or comments."""
+
+    def __init__(self, text: str) -> None:
+        self._lines = lines_of(text)
+        self._between_rows = True
+        self.row = 0
+        """Where the row began that is read now."""
+        self.at = 0
+        self.ended = False
+
+    def next_row(self) -> None:
+        self._between_rows = True
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        for number, line in self._lines:
+            self.at = number
+            if self._between_rows:
+                if not line or line.isspace() or line.lstrip().startswith("#"):
+                    continue
+                self._between_rows = False
+                self.row = number
+            return line + "\n"
+        self.ended = True
+        raise StopIteration
+
+
+def _first_row(rows: Iterator[Row | Rejected]) -> list[str]:
+    row = next(rows, None)
+    if isinstance(row, Rejected):
+        raise FeedError(f"has no readable header at {row.where}: {row.reason}")
+    return row[1] if row else []
 
 
 def _positions(columns: Columns, header: list[str]) -> dict[str, int]:
@@ -64,55 +123,3 @@ def _positions(columns: Columns, header: list[str]) -> dict[str, int]:
             raise FeedError(f"has no column {name!r}; correct columns: the header is {shown!r}")
         positions[field] = header.index(name)
     return positions
-
-
-def _listed(cells: dict[str, str], kind: AnyType) -> Listed:
-    if stated := cells.get("type"):
-        kind = _type(stated)
-    return Listed(
-        *canonical(kind, cells["value"]),
-        disposition=_disposition(cells.get("disposition")),
-        confidence=_confidence(cells.get("confidence")),
-        campaign=cells.get("campaign") or None,
-        reference=cells.get("reference") or None,
-        first_seen=_time(cells.get("first_seen")),
-        expires_at=_time(cells.get("expires_at")),
-    )
-
-
-def _type(text: str) -> AnyType:
-    word = text.lower().replace("-", "_").replace(" ", "_")
-    if word == "auto":
-        return "auto"
-    try:
-        return ObservableType(word)
-    except ValueError:
-        known = ", ".join(ObservableType)
-        raise ValueError(f"unknown type {text[:40]!r}; known: {known}") from None
-
-
-def _disposition(text: str | None) -> Disposition | None:
-    if not text:
-        return None
-    if text.lower() not in ACTIONABLE_DISPOSITIONS:
-        raise ValueError(f"unknown disposition {text[:40]!r}")
-    return Disposition(text.lower())
-
-
-def _confidence(text: str | None) -> int | None:
-    if not text:
-        return None
-    if not text.isdecimal() or int(text) > 100:
-        raise ValueError(f"confidence {text[:40]!r} is not a whole number from 0 to 100")
-    return int(text)
-
-
-def _time(text: str | None) -> datetime | None:
-    """ISO-8601; UTC where it names no zone."""
-    if not text:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise ValueError(f"{text[:40]!r} is not a time as 2026-01-31T12:00:00Z") from None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
