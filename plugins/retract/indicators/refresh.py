@@ -294,6 +294,8 @@ class _Merging:
         """Merge one source."""
         before = self._current(name)
         last = self._before.get(name)
+        # An analyst's entry says nothing of the earlier ones: it must not prolong their lives.
+        lists_all = last is not None and name != ANALYSTS
         if known.removed:
             after = without_source(before, self._now)
         else:
@@ -302,7 +304,7 @@ class _Merging:
                 known.source,
                 known.snapshot,
                 self._now,
-                last_read_at=None if last is None else last.read_at,
+                last_read_at=last.read_at if last is not None and lists_all else None,
                 hold_back=self._hold_back,
                 judged_before=last is not None and last.hold_back == self._hold_back.digest,
             )
