@@ -295,7 +295,7 @@ class _Merging:
         before = self._current(name)
         last = self._before.get(name)
         # An analyst's entry says nothing of the earlier ones: it must not prolong their lives.
-        lists_all = last is not None and name != ANALYSTS
+        last_read_at = None if last is None or name == ANALYSTS else last.read_at
         if known.removed:
             after = without_source(before, self._now)
         else:
@@ -304,7 +304,7 @@ class _Merging:
                 known.source,
                 known.snapshot,
                 self._now,
-                last_read_at=last.read_at if last is not None and lists_all else None,
+                last_read_at=last_read_at,
                 hold_back=self._hold_back,
                 judged_before=last is not None and last.hold_back == self._hold_back.digest,
             )
