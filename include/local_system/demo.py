@@ -185,7 +185,7 @@ def _feeds_file(home: Path, scenario: Path, mail: Path | None, feeds: Sequence[P
         if mail is None:
             return scenario / "feeds.yaml"
         return REPOSITORY / "include" / "feeds" / "feeds.yaml"
-    from retract.indicators.feeds import sources_of_files
+    from retract.indicators.loose_files import sources_of_files
 
     file = home / "feeds.yaml"
     file.write_text(sources_of_files(feeds), encoding="utf-8")

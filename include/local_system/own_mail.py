@@ -8,7 +8,7 @@ from pathlib import Path
 
 from local_system.system import SystemFailed
 from retract.errors import RetractError
-from retract.indicators.feeds import feeds_of_files
+from retract.indicators.loose_files import feeds_of_files
 from retract.indicators.refresh import read_source
 from retract.mailboxes.exported_mail import read_exported_mail
 from retract.observables.structure import split_headers

@@ -4,10 +4,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-import yaml
 
 from retract.errors import FeedConfigurationError
-from retract.indicators.feeds import FeedsFile, Format, feeds_of_files, load_feeds, sources_of_files
+from retract.indicators.feeds import FeedsFile, load_feeds
 from retract.model import Disposition
 
 SHIPPED = Path(__file__).parents[2] / "include" / "feeds" / "feeds.yaml"
@@ -117,68 +116,3 @@ def test_the_shipped_file_works_without_network(listed_now):
     assert feeds.enabled
     assert not any(source.is_remote for source in feeds.enabled)
     assert listed_now(feeds, datetime(2026, 1, 1, tzinfo=UTC)).is_empty()
-
-
-# --- files as they come ---
-
-
-@pytest.fixture
-def files(tmp_path):
-    contents = {
-        "urls.txt": "https://a.example/x\n",
-        "my list.csv": "date;URL;Type\n2026;https://b.example/y;url\n",
-        "bundle.json": '{"type": "bundle", "objects": [{"type": "indicator", "id": "i", '
-        '"pattern": "[domain-name:value = \'c.example\']"}]}',
-        "[odd] name": "d.example\n",
-    }
-    paths = [tmp_path / name for name in contents]
-    for path, text in zip(paths, contents.values(), strict=True):
-        path.write_text(text, encoding="utf-8")
-    return paths
-
-
-def test_the_format_shows_in_the_file(files, listed_now, now):
-    feeds = feeds_of_files(files)
-
-    assert [source.format for source in feeds.sources] == [
-        Format.PLAIN_LIST,
-        Format.CSV,
-        Format.STIX,
-        Format.PLAIN_LIST,
-    ]
-    frame = listed_now(feeds, now)
-    assert set(frame["value"]) == {
-        "https://a.example/x",
-        "https://b.example/y",
-        "c.example",
-        "d.example",
-    }
-
-
-def test_files_with_one_name_are_told_apart(tmp_path):
-    paths = []
-    for folder in ("a", "b"):
-        (tmp_path / folder).mkdir()
-        paths.append(tmp_path / folder / "urls.txt")
-        paths[-1].write_text("https://a.example/x\n", encoding="utf-8")
-
-    names = [source.name for source in feeds_of_files(paths).sources]
-
-    assert len(set(names)) == 2
-
-
-def test_a_feeds_file_written_for_files_reads_back(files, tmp_path):
-    path = tmp_path / "feeds.yaml"
-    path.write_text(sources_of_files(files), encoding="utf-8")
-
-    assert load_feeds(path) == feeds_of_files(files)
-    assert set(yaml.safe_load(path.read_text(encoding="utf-8"))) == {"sources"}
-
-
-def test_files_that_cannot_be_sources_are_a_clear_error(tmp_path):
-    with pytest.raises(FeedConfigurationError, match="no such file"):
-        feeds_of_files([tmp_path / "none.txt"])
-    table = tmp_path / "table.csv"
-    table.write_text("a,b\n1,2\n", encoding="utf-8")
-    with pytest.raises(FeedConfigurationError, match="the first row names no column indicator or"):
-        feeds_of_files([table])

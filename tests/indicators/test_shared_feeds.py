@@ -7,7 +7,7 @@ import json
 import pytest
 
 from retract.errors import FeedError
-from retract.indicators.feeds import feeds_of_files
+from retract.indicators.loose_files import feeds_of_files
 from retract.indicators.refresh import read_source
 
 

@@ -17,7 +17,8 @@ from typing import Final
 import polars as pl
 from pydantic import BaseModel, ConfigDict
 
-from retract.indicators.feeds import FeedsFile, feeds_of_files, load_feeds
+from retract.indicators.feeds import FeedsFile, load_feeds
+from retract.indicators.loose_files import feeds_of_files
 from retract.indicators.hold_back.rules import HoldBack
 from retract.indicators.merge import merge
 from retract.indicators.refresh import read_source
@@ -175,7 +176,8 @@ class ReadFeeds:
 
 
 def read_feeds(files: Sequence[Path], disposition: Disposition, now: datetime) -> ReadFeeds:
-    """The indicators in the files: URL and domain lists, CSV, STIX bundles, or feeds.yaml files.
+    """The indicators in the files: lists, tables and exports that show what they are, or
+    feeds.yaml files.
 
     A file that states no disposition itself gets ``disposition``. Raises FeedConfigurationError
     and FeedError for a file that is no such feed.

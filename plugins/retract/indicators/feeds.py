@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Final, Literal, Self
 from urllib.parse import urlsplit
 
-import yaml
 from pydantic import (
     AfterValidator,
     ConfigDict,
@@ -24,7 +23,6 @@ from pydantic import (
 
 from retract.errors import FeedConfigurationError
 from retract.indicators.hold_back.settings import HoldBackSettings
-from retract.model import Disposition
 from retract.observables.written import AnyType
 from retract.settings_file import (
     ActionableDisposition,
@@ -38,8 +36,6 @@ from retract.settings_file import (
 MAX_TIME_TO_LIVE: Final = timedelta(days=99_999)
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
-_CSV_VALUE_COLUMNS: Final = ("indicator", "value", "ioc", "url", "domain", "observable")
-_CSV_TYPE_COLUMNS: Final = ("type", "indicator_type", "ioc_type", "kind")
 
 
 class Format(StrEnum):
@@ -327,59 +323,6 @@ def load_feeds(path: Path | str) -> FeedsFile:
             "hold_back": feeds.hold_back.below(folder),
         }
     )
-
-
-def feeds_of_files(paths: Iterable[Path]) -> FeedsFile:
-    """Sources for indicator files as they come, all malicious: the format shows in the file.
-
-    Raises FeedConfigurationError for a table that does not show which column to read.
-    """
-    sources: list[Source] = []
-    for path in paths:
-        name = re.sub(r"[^A-Za-z0-9_.-]", "-", path.name).lstrip("_.-")[:50] or "feed"
-        taken = {source.name.lower() for source in sources}
-        unique = name if name.lower() not in taken else f"{name}-{len(sources) + 1}"
-        sources.append(_source_of_file(path.absolute(), unique))
-    return FeedsFile(sources=tuple(sources))
-
-
-def sources_of_files(paths: Iterable[Path]) -> str:
-    """A feeds file, as text, that names these indicator files."""
-    settings = feeds_of_files(paths).model_dump(
-        mode="json", exclude_defaults=True, exclude_none=True
-    )
-    return yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
-
-
-def _source_of_file(path: Path, name: str) -> Source:
-    if not path.is_file():
-        found = "a folder, not a file of indicators" if path.is_dir() else "there is no such file"
-        raise FeedConfigurationError(f"{path}: {found}")
-    settings: dict[str, Any] = {
-        "name": name,
-        "location": str(path),
-        "disposition": Disposition.MALICIOUS,
-        "confidence": 80,
-    }
-    if path.suffix.lower() in (".json", ".stix"):
-        return Source(format=Format.STIX, **settings)
-    if path.suffix.lower() not in (".csv", ".tsv"):
-        return Source(format=Format.PLAIN_LIST, **settings)
-    with path.open(encoding="utf-8-sig", errors="replace") as file:
-        first = file.readline(4096)
-    delimiter = max(",;\t", key=first.count)
-    header = {
-        cell.strip().strip('"').lower(): cell.strip().strip('"') for cell in first.split(delimiter)
-    }
-    value = next((header[word] for word in _CSV_VALUE_COLUMNS if word in header), None)
-    if value is None:
-        raise FeedConfigurationError(
-            f"{path}: the first row names no column {' or '.join(_CSV_VALUE_COLUMNS)}; rename one, "
-            "or name the file in a feeds file and say under columns which one to read"
-        )
-    kind = next((header[word] for word in _CSV_TYPE_COLUMNS if word in header), None)
-    columns = Columns(value=value, type=kind)
-    return Source(format=Format.CSV, columns=columns, delimiter=delimiter, **settings)
 
 
 def _below(folder: Path, source: Source) -> Source:

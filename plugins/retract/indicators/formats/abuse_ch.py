@@ -144,6 +144,8 @@ def _of_json(whole: Any, export: _Export) -> Iterator[_Found]:
             for number, listed in whole.items()
             for record in listed
         ]
+    elif isinstance(whole, list):
+        records = whole
     else:
         raise FeedError(f"is JSON but no export of {export.name}: check format and location")
     for number, record in enumerate(records, start=1):

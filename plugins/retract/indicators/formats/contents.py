@@ -58,9 +58,14 @@ def lines_of(text: str) -> Iterator[tuple[int, str]]:
         yield number, text[start:]
 
 
+def looks_like_json(text: str) -> bool:
+    """Whether it begins as an object, or as a list of objects, lists or texts."""
+    return _JSON.match(text) is not None
+
+
 def refuse_json(text: str, expected: str) -> None:
     """Raises FeedError when the text is JSON where a list of lines was expected."""
-    if _JSON.match(text):
+    if looks_like_json(text):
         raise FeedError(
             f"is JSON, not {expected}: set format to json, stix or misp, or correct the location"
         )

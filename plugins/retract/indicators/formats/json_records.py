@@ -70,7 +70,7 @@ def _flat(things: list[Any]) -> list[Any]:
 
 
 def _records(text: str, path: str | None, value: str) -> Iterator[_Record | Rejected]:
-    if path is None and _is_one_a_line(text):
+    if path is None and first_of_lines(text) is not None:
         yield from _lines(text)
         return
     whole = json_of(text)
@@ -81,16 +81,16 @@ def _records(text: str, path: str | None, value: str) -> Iterator[_Record | Reje
         yield f"entry {number}", record
 
 
-def _is_one_a_line(text: str) -> bool:
-    """Whether the first line with anything on it is an object, and more lines follow."""
-    text = text.strip()
-    first, newline, _ = text.partition("\n")
+def first_of_lines(text: str) -> dict[str, Any] | None:
+    """The first object of a text that has one object a line; None for any other text."""
+    first, newline, _ = text.strip().partition("\n")
     if not newline or not first.startswith("{"):
-        return False
+        return None
     try:
-        return json_of(first) is not None
+        found = json_of(first)
     except FeedError:
-        return False
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _lines(text: str) -> Iterator[_Record | Rejected]:
