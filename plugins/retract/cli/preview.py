@@ -18,8 +18,8 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict
 
 from retract.indicators.feeds import FeedsFile, load_feeds
-from retract.indicators.loose_files import feeds_of_files
 from retract.indicators.hold_back.rules import HoldBack
+from retract.indicators.loose_files import feeds_of_files
 from retract.indicators.merge import merge
 from retract.indicators.refresh import read_source
 from retract.indicators.snapshot import Snapshot
