@@ -1,0 +1,24 @@
+"""Objects of foreign formats: what we use of them, whatever else they carry."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+
+class Foreign(BaseModel):
+    """A foreign object's properties; those we do not know are legal, and null states nothing."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_states_nothing(cls, value: object) -> object:
+        if isinstance(value, dict) and None in value.values():
+            return {key: stated for key, stated in value.items() if stated is not None}
+        return value
+
+
+def first_problem(error: ValidationError) -> str:
+    """``confidence: Input should be …``, for the reason of a rejected entry."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
