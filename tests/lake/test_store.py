@@ -37,7 +37,7 @@ def everything(lake: Lake) -> tuple[pl.DataFrame, pl.DataFrame]:
     )
 
 
-def indicators(*values: str) -> pl.DataFrame:
+def indicators(*values: str, source: str = "list") -> pl.DataFrame:
     rows = [
         {
             "indicator_id": value,
@@ -48,14 +48,19 @@ def indicators(*values: str) -> pl.DataFrame:
             "exact_only": False,
             "disposition": "malicious",
             "confidence": 80,
-            "source": "list",
+            "source": source,
             "campaign": "",
             "reference": "",
+            "tags": [],
+            "sightings": 0,
             "first_seen": NOW,
             "last_seen": NOW,
+            "listed": True,
             "expires_at": None,
             "held_back": None,
             "active": True,
+            "changed_at": NOW,
+            "inactive_because": None,
         }
         for value in values
     ]

@@ -7,8 +7,7 @@ from typing import Final
 
 import polars as pl
 
-from retract.indicators.merge import COMPARED, NO_LONGER_LISTED, SOURCE_REMOVED, same_end
-from retract.indicators.snapshot import REVOKED
+from retract.indicators.snapshot import End
 
 
 class Change(StrEnum):
@@ -27,11 +26,33 @@ class Change(StrEnum):
     RELEASED = "released"
     """No longer held back."""
     RESTATED = "restated"
-    """The source says something else of it, as its end, or that it lists it no more."""
+    """Something else is said of it: its end, why it is held back, that it is listed no more …"""
 
 
+_CHANGE_OF_END: Final = {
+    End.EXPIRED.value: Change.EXPIRED.value,
+    End.REVOKED.value: Change.REVOKED.value,
+    End.NO_LONGER_LISTED.value: Change.NO_LONGER_LISTED.value,
+    End.SOURCE_REMOVED.value: Change.SOURCE_REMOVED.value,
+}
 _IDENTITY: Final = ("indicator_id", "type", "value", "source")
-_SHOWN: Final = (*COMPARED, "expires_at", "last_seen")
+_COMPARED: Final = (
+    "lookup",
+    "exact_only",
+    "disposition",
+    "confidence",
+    "campaign",
+    "reference",
+    "tags",
+    "sightings",
+    "first_seen",
+    "listed",
+    "held_back",
+    "active",
+    "inactive_because",
+)
+"""A row that differs in one of these, or in its end, has changed."""
+_SHOWN: Final = (*_COMPARED, "last_seen", "expires_at", "changed_at")
 
 
 def changes(
@@ -41,56 +62,102 @@ def changes(
 
     Both frames have the shape of the indicators table. Columns: indicator_id, type, value,
     source, change (a `Change`), and what the row says as before_… and after_…, null on the side
-    where it is not there. A later last_seen, with the end that moves along, is no change.
+    where it is not there. A later last_seen, with an end that moves along, is no change.
     """
-    return _changes(before.lazy(), after.lazy()).sort("source", "type", "value").collect()
+    was, now = before.lazy(), after.lazy()
+    names = pl.concat([one.select(pl.col("source").unique()).collect() for one in (was, now)])
+    # Source by source, which are partitions: all at once would be twice the table in memory.
+    parts = [_changes(_of(was, name), _of(now, name)) for name in sorted(set(names["source"]))]
+    empty = pl.DataFrame(schema=before.lazy().collect_schema())
+    return pl.concat([_changes(empty, empty), *parts])
 
 
 def counts(before: pl.DataFrame, after: pl.DataFrame) -> dict[Change, int]:
     """How many changes there are of each kind."""
-    found = _changes(before.lazy(), after.lazy()).group_by("change").len().collect()
+    found = _kinds(before, after)["change"].value_counts()
     return {Change(change): count for change, count in found.iter_rows()}
 
 
-def _changes(before: pl.LazyFrame, after: pl.LazyFrame) -> pl.LazyFrame:
-    was = before.select(*_IDENTITY, *(pl.col(name).alias(f"before_{name}") for name in _SHOWN))
-    now = after.select(*_IDENTITY, *(pl.col(name).alias(f"after_{name}") for name in _SHOWN))
-    both = was.join(now, on=_IDENTITY, how="full", coalesce=True)
-    return both.with_columns(change=_change()).filter(pl.col("change").is_not_null())
+def paired(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
+    """(indicator_id, before, after): where each indicator's row is; null where there is none."""
+    return (
+        before.select("indicator_id")
+        .with_row_index("before")
+        .join(
+            after.select("indicator_id").with_row_index("after"),
+            on="indicator_id",
+            how="full",
+            coalesce=True,
+        )
+    )
 
 
-def _change() -> pl.Expr:
+def differing(before: pl.DataFrame, after: pl.DataFrame, pairs: pl.DataFrame) -> pl.Series:
+    """For each of these `paired` rows, whether it says something else than before."""
+    at, now_at = pairs["before"], pairs["after"]
+    was, now = before["expires_at"][at], after["expires_at"][now_at]
+    lived, lives = was - before["last_seen"][at], now - after["last_seen"][now_at]
+    same_end = was.eq_missing(now) | (lived == lives).fill_null(False)
+    different = ~same_end
+    # One column at a time: all columns of all pairs would be as large as the table itself.
+    for name in _COMPARED:
+        different |= before[name][at].ne_missing(after[name][now_at])
+    return different
+
+
+def _of(rows: pl.LazyFrame, source: str) -> pl.DataFrame:
+    return rows.filter(pl.col("source") == source).collect()
+
+
+def _changes(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
+    """The changes of one source."""
+    found = _kinds(before, after)
+    sides = [
+        frame.join(found, on="indicator_id", how="semi").select(
+            *_IDENTITY, *(pl.col(name).name.prefix(prefix) for name in _SHOWN)
+        )
+        for frame, prefix in ((before, "before_"), (after, "after_"))
+    ]
+    both = sides[0].join(sides[1], on=_IDENTITY, how="full", coalesce=True)
+    columns = [*_IDENTITY, "change", *sides[0].columns[4:], *sides[1].columns[4:]]
+    return both.join(found, on="indicator_id").select(columns).sort(_IDENTITY[1:])
+
+
+def _kinds(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
+    """(indicator_id, change) of each indicator that is not as it was."""
+    rows = paired(before, after)
+    stayed = rows.drop_nulls()
+    stayed = stayed.filter(differing(before, after, stayed))
+    facts = ("active", "held_back", "inactive_because")
+    sides = (
+        frame.select(pl.col(name).name.prefix(f"{side}_") for name in facts)[stayed[side]]
+        for frame, side in ((before, "before"), (after, "after"))
+    )
+    changed = pl.concat([stayed.select("indicator_id"), *sides], how="horizontal")
+    gone = rows.filter(pl.col("after").is_null())
+    new = rows.filter(pl.col("before").is_null())
+    return pl.concat(
+        [
+            new.select("indicator_id", change=pl.lit(Change.ADDED)),
+            gone.select("indicator_id", change=pl.lit(Change.FORGOTTEN)),
+            changed.select("indicator_id", change=_kind()),
+        ]
+    )
+
+
+def _kind() -> pl.Expr:
+    """Of a row that is there before and after, and differs."""
     was_active, is_active = pl.col("before_active"), pl.col("after_active")
     was_held = pl.col("before_held_back").is_not_null()
     is_held = pl.col("after_held_back").is_not_null()
-    reason = pl.col("after_inactive_because")
-    ended = (
-        pl.when(reason == REVOKED)
-        .then(pl.lit(Change.REVOKED))
-        .when(reason == NO_LONGER_LISTED)
-        .then(pl.lit(Change.NO_LONGER_LISTED))
-        .when(reason == SOURCE_REMOVED)
-        .then(pl.lit(Change.SOURCE_REMOVED))
-        .otherwise(pl.lit(Change.EXPIRED))
-    )
-    differs = pl.any_horizontal(
-        ~same_end("before_", "after_"),
-        *(pl.col(f"before_{name}").ne_missing(f"after_{name}") for name in COMPARED),
-    )
     return (
-        pl.when(was_active.is_null())
-        .then(pl.lit(Change.ADDED))
-        .when(is_active.is_null())
-        .then(pl.lit(Change.FORGOTTEN))
-        .when(~was_active & is_active)
+        pl.when(is_active & ~was_active)
         .then(pl.lit(Change.REACTIVATED))
         .when(was_active & ~is_active)
-        .then(ended)
-        .when(~was_held & is_held)
+        .then(pl.col("after_inactive_because").replace_strict(_CHANGE_OF_END))
+        .when(is_held & ~was_held)
         .then(pl.lit(Change.HELD_BACK))
         .when(was_held & ~is_held)
         .then(pl.lit(Change.RELEASED))
-        .when(differs)
-        .then(pl.lit(Change.RESTATED))
-        .otherwise(None)
+        .otherwise(pl.lit(Change.RESTATED))
     )

@@ -13,9 +13,10 @@ from typing import Final
 
 import polars as pl
 
+from retract.indicators.changes import differing, paired
 from retract.indicators.feeds import Source
 from retract.indicators.hold_back.rules import NO_HOLD_BACK, HoldBack
-from retract.indicators.snapshot import EXPIRED, REVOKED, Snapshot
+from retract.indicators.snapshot import End, Snapshot
 from retract.lake.tables import INDICATORS_TABLE
 from retract.model import ObservableType
 
@@ -25,30 +26,14 @@ FORGET_AFTER: Final = timedelta(days=365)
 STAMP_EVERY: Final = timedelta(days=1)
 STAMPS_A_LIFE: Final = 8
 """A listed row is stamped anew once its last_seen is older than a day, or than an eighth of its
-time to live. So what is listed never expires, and expires_at is never much too early."""
+time to live: while it is listed it stays in force, and its end is never much too early. What
+ceases to be listed is stamped with the very moment when it last was."""
 
-NO_LONGER_LISTED: Final = "no longer listed"
-SOURCE_REMOVED: Final = "source removed"
 BELOW_FLOOR: Final = "its confidence of {} is below the floor of {} of its source"
 
 _FLOOR_WORDS: Final = BELOW_FLOOR.partition("{}")[0]
 _COLUMNS: Final = INDICATORS_TABLE.empty().columns
-COMPARED: Final = (
-    "lookup",
-    "exact_only",
-    "disposition",
-    "confidence",
-    "campaign",
-    "reference",
-    "tags",
-    "sightings",
-    "first_seen",
-    "listed",
-    "held_back",
-    "active",
-    "inactive_because",
-)
-"""A row that differs in one of these, or in its end, has changed."""
+_TIME: Final = INDICATORS_TABLE.empty().schema["last_seen"]
 
 
 def merge(
@@ -97,8 +82,9 @@ def merge_source(
     are there were judged by the same ``hold_back``.
     """
     time_to_live = None if source is None else source.time_to_live
-    if source is not None and source.gives_news_only:
-        last_read_at = None  # what that reading did not give may have been listed all the same
+    gives_all = snapshot is None or snapshot.facts.complete
+    if source is None or source.gives_news_only or not gives_all:
+        last_read_at = None  # that reading does not say that it listed all these
     stated, revoked = _stated(current, snapshot, time_to_live, now)
     rest = current.join(stated, on="indicator_id", how="anti")
     after = pl.concat(
@@ -123,12 +109,9 @@ def without_source(current: pl.DataFrame, now: datetime) -> pl.DataFrame:
         active=pl.lit(False),
         changed_at=pl.when("active").then(pl.lit(now)).otherwise("changed_at").cast(_TIME),
         inactive_because=pl.when("active")
-        .then(pl.lit(SOURCE_REMOVED))
+        .then(pl.lit(End.SOURCE_REMOVED))
         .otherwise("inactive_because"),
     ).filter(_is_remembered(now))
-
-
-_TIME: Final = INDICATORS_TABLE.empty().schema["last_seen"]
 
 
 def _stated(
@@ -166,7 +149,7 @@ def _in_force_by_its_end(rows: pl.DataFrame, now: datetime) -> pl.DataFrame:
     expired = (pl.col("expires_at") <= now).fill_null(False)
     return rows.with_columns(
         active=~expired,
-        inactive_because=pl.when(expired).then(pl.lit(EXPIRED)).otherwise(None),
+        inactive_because=pl.when(expired).then(pl.lit(End.EXPIRED)).otherwise(None),
     )
 
 
@@ -179,9 +162,13 @@ def _listed_again(stated: pl.DataFrame, current: pl.DataFrame, now: datetime) ->
         was_changed_at="changed_at",
         was_held_back="held_back",
     )
+    # The join of the names alone, beside the rows: they are not copied.
+    beside = stated.select("indicator_id").join(
+        remembered, on="indicator_id", how="left", maintain_order="left"
+    )
     flipped = pl.col("was_active").is_null() | (pl.col("was_active") != pl.col("active"))
     return (
-        stated.join(remembered, on="indicator_id", how="left", maintain_order="left")
+        pl.concat([stated, beside.drop("indicator_id")], how="horizontal")
         .with_columns(
             first_seen=pl.min_horizontal("first_seen", "since"),
             changed_at=pl.when(flipped).then(pl.lit(now).cast(_TIME)).otherwise("was_changed_at"),
@@ -212,10 +199,10 @@ def _unlisted(
     ends = pl.col("active") & (is_revoked | withdrawn | expired)
     reason = (
         pl.when(is_revoked)
-        .then(pl.lit(REVOKED))
+        .then(pl.lit(End.REVOKED))
         .when(withdrawn)
-        .then(pl.lit(NO_LONGER_LISTED))
-        .otherwise(pl.lit(EXPIRED))
+        .then(pl.lit(End.NO_LONGER_LISTED))
+        .otherwise(pl.lit(End.EXPIRED))
     )
     return rows.with_columns(
         listed=pl.col("listed") & ~is_revoked & pl.lit(not absent),
@@ -252,60 +239,39 @@ def _judged(
         to_judge = ~below & (~known | had_floor_reason)
     else:
         to_judge = ~below
-    rows = rows.with_columns(to_judge=to_judge).with_row_index("number")
-    asked = rows.filter("to_judge").select("number", "type", "value")
+    asked = rows.select("type", "value", "confidence", "held_back", to_judge=to_judge)
     reasons = [
-        (number, reason)
-        for number, kind, value in asked.iter_rows()
-        if (reason := hold_back.reason(ObservableType(kind), value)) is not None
+        hold_back.reason(ObservableType(kind), value) if ask else None
+        for kind, value, ask in asked.select("type", "value", "to_judge").iter_rows()
     ]
-    judged = pl.DataFrame(
-        reasons, schema={"number": pl.get_index_type(), "reason": pl.String}, orient="row"
-    )
     floor_reason = pl.format(BELOW_FLOOR, "confidence", pl.lit(floor))
-    return (
-        rows.join(judged, on="number", how="left", maintain_order="left")
-        .with_columns(
-            held_back=pl.when(below)
-            .then(floor_reason)
-            .when("to_judge")
-            .then("reason")
-            .otherwise("held_back")
-        )
-        .select(_COLUMNS)
+    held_back = asked.with_columns(reason=pl.Series(reasons, dtype=pl.String)).select(
+        held_back=pl.when(below)
+        .then(floor_reason)
+        .when("to_judge")
+        .then("reason")
+        .otherwise("held_back")
     )
+    return rows.with_columns(held_back["held_back"])
 
 
 def _is_to_write(current: pl.DataFrame, after: pl.DataFrame, now: datetime) -> bool:
     """Whether a row came, went or changed, or one has to be stamped anew."""
     if current.height != after.height:
         return True
-    was = current.select(
-        "indicator_id",
-        *(pl.col(name).alias(f"before_{name}") for name in (*COMPARED, "expires_at", "last_seen")),
-    )
-    both = after.join(was, on="indicator_id", how="inner")
-    if both.height != after.height:
+    pairs = paired(current, after)
+    if pairs.height != after.height:
         return True
-    changed = pl.any_horizontal(
-        ~same_end("before_", ""), *(pl.col(f"before_{name}").ne_missing(name) for name in COMPARED)
+    if differing(current, after, pairs).any():
+        return True
+    stamps = pl.DataFrame(
+        {
+            "stamp": current["last_seen"][pairs["before"]],
+            "life": current["expires_at"][pairs["before"]] - current["last_seen"][pairs["before"]],
+            "last_seen": after["last_seen"][pairs["after"]],
+        }
     )
-    return bool(both.select((changed | _stamp_is_due(now)).any()).item())
-
-
-def same_end(before: str, after: str) -> pl.Expr:
-    """The same time, or the same time after the row's stamp, as a time to live makes it.
-
-    ``before`` and ``after`` are the prefixes of the columns.
-    """
-    was, now = pl.col(f"{before}expires_at"), pl.col(f"{after}expires_at")
-    life_before, life = was - pl.col(f"{before}last_seen"), now - pl.col(f"{after}last_seen")
-    return was.eq_missing(now) | (life_before == life).fill_null(False)
-
-
-def _stamp_is_due(now: datetime) -> pl.Expr:
-    stamp = pl.col("before_last_seen")
-    patience = (pl.col("before_expires_at") - stamp) / STAMPS_A_LIFE
-    patience = pl.min_horizontal(pl.lit(STAMP_EVERY), patience)
+    patience = pl.min_horizontal(pl.lit(STAMP_EVERY), pl.col("life") / STAMPS_A_LIFE)
     patience = pl.when(patience > timedelta(0)).then(patience).otherwise(pl.lit(STAMP_EVERY))
-    return (pl.lit(now).cast(_TIME) - stamp > patience) & (pl.col("last_seen") > stamp)
+    is_old = pl.lit(now).cast(_TIME) - pl.col("stamp") > patience
+    return bool(stamps.select((is_old & (pl.col("last_seen") > pl.col("stamp"))).any()).item())

@@ -7,20 +7,22 @@ import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Literal, Self, cast
 
 import polars as pl
+import pyarrow as pa  # type: ignore[import-untyped]
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from retract.errors import FeedError
 from retract.indicators.feeds import IGNORE, Source
 from retract.indicators.fetching.document import Marks
 from retract.indicators.listed import Entry, LeftOut, Listed, Rejected
-from retract.lake.tables import INDICATORS_TABLE
+from retract.lake.tables import INDICATORS, INDICATORS_TABLE
 from retract.model import Disposition, ObservableType
 from retract.observables import lookup
 
@@ -40,14 +42,46 @@ MOST_TAGS: Final = 50
 MOST_SIGHTINGS: Final = 2**31 - 1
 """What a feed says beyond these bounds is cut: it is for people, and nothing is matched with it."""
 
-REVOKED: Final = "revoked"
-EXPIRED: Final = "expired"
-
 _FACTS: Final = "retract.snapshot"
 _PATTERNS: Final = frozenset({ObservableType.SUBJECT_PATTERN, ObservableType.DISPLAY_NAME_PATTERN})
 _SCHEMA: Final = INDICATORS_TABLE.empty().schema
+_STATED: Final = pa.schema(
+    [
+        INDICATORS.field(name)
+        for name in (
+            "indicator_id",
+            "type",
+            "value",
+            "lookup",
+            "key",
+            "exact_only",
+            "disposition",
+            "confidence",
+            "campaign",
+            "reference",
+            "tags",
+            "sightings",
+            "first_seen",
+            "listed",
+            "expires_at",
+        )
+    ]
+)
+"""The columns that differ from entry to entry."""
 
 log = logging.getLogger(__name__)
+
+
+class End(StrEnum):
+    """Why an indicator is not in force any more, as inactive_because says it."""
+
+    EXPIRED = "expired"
+    REVOKED = "revoked"
+    """The source says that it is none."""
+    NO_LONGER_LISTED = "no longer listed"
+    """… and the source's indicators are in force only while they are listed."""
+    SOURCE_REMOVED = "source removed"
+    """The feeds file does not name the source any more, or it is switched off."""
 
 
 class Facts(BaseModel):
@@ -237,9 +271,10 @@ def _frame(
 ) -> pl.DataFrame:
     """Rows of the table, by columns: a dict for each row would take five times the memory."""
     rows = (_row(listed, disposition, source, now) for listed, disposition in entries)
-    columns: dict[str, Any] = dict(zip(_STATED, zip(*rows, strict=True), strict=True))
+    columns = dict(zip(_STATED.names, zip(*rows, strict=True), strict=True))
     in_force = pl.col("listed") & (pl.col("expires_at").is_null() | (pl.col("expires_at") > now))
-    frame = pl.DataFrame(columns, schema={name: _SCHEMA[name] for name in _STATED}, strict=True)
+    # Arrow makes columns of Python's values several times faster than polars does.
+    frame = cast(pl.DataFrame, pl.from_arrow(pa.table(columns, schema=_STATED)))
     return frame.with_columns(
         source=pl.lit(source.name),
         last_seen=pl.lit(now, _SCHEMA["last_seen"]),
@@ -248,27 +283,8 @@ def _frame(
         active=in_force,
         inactive_because=pl.when(in_force)
         .then(None)
-        .otherwise(pl.when("listed").then(pl.lit(EXPIRED)).otherwise(pl.lit(REVOKED))),
+        .otherwise(pl.when("listed").then(pl.lit(End.EXPIRED)).otherwise(pl.lit(End.REVOKED))),
     ).select(_SCHEMA.names())
-
-
-_STATED: Final = (
-    "indicator_id",
-    "type",
-    "value",
-    "lookup",
-    "key",
-    "exact_only",
-    "disposition",
-    "confidence",
-    "campaign",
-    "reference",
-    "tags",
-    "sightings",
-    "first_seen",
-    "listed",
-    "expires_at",
-)
 
 
 def _row(

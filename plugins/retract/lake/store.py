@@ -157,7 +157,6 @@ class Lake:
         With ``sources``, only the rows of these are replaced. With ``expected_version``, raises
         LakeError when the table has moved on since then.
         """
-        rows = INDICATORS_TABLE.rows(indicators)
         others = set() if sources is None else set(indicators["source"].unique()) - set(sources)
         if others:
             raise LakeError(f"indicators: rows of other sources than stated: {sorted(others)}")
@@ -169,6 +168,7 @@ class Lake:
                     f"the indicators are at version {table.version()}, not {expected_version}: "
                     "another refresh came first, so merge again"
                 )
+            rows = INDICATORS_TABLE.rows(indicators)
             write_deltalake(table, rows, mode="overwrite", predicate=_of_sources(sources))
             table.update_incremental()
             return table.version()
@@ -419,7 +419,7 @@ def _unread(messages: pl.DataFrame, table: DeltaTable) -> pl.DataFrame:
     )
 
 
-def _merge_messages(table: DeltaTable, rows: pa.Table, guard: CommitProperties) -> None:
+def _merge_messages(table: DeltaTable, rows: pa.RecordBatchReader, guard: CommitProperties) -> None:
     (
         table.merge(
             rows,

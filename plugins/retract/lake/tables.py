@@ -24,6 +24,8 @@ def _schema(**types: pa.DataType | tuple[pa.DataType, str]) -> pa.Schema:
     )
 
 
+BATCH_ROWS: Final = 100_000
+
 _TEXT = pa.string()
 _TIME = pa.timestamp("us", tz="UTC")
 # Spark and delta-rs both write list elements as nullable; a stricter type cannot be read back.
@@ -140,15 +142,29 @@ class Table:
         """A frame of this shape without rows."""
         return cast(pl.DataFrame, pl.from_arrow(self.schema.empty_table()))
 
-    def rows(self, frame: pl.DataFrame) -> pa.Table:
-        """The frame's rows as Arrow, for a commit.
+    def rows(self, frame: pl.DataFrame) -> pa.RecordBatchReader:
+        """The frame's rows as Arrow, for one commit: batch by batch, as a large table fits into
+        memory once but not three times.
 
         Raises LakeError for a missing column, another type, or a null where none may be.
         """
         try:
-            return frame.select(self.schema.names).to_arrow().cast(self.schema)
-        except (pl.exceptions.ColumnNotFoundError, pa.ArrowInvalid, ValueError) as error:
+            frame = frame.select(self.schema.names).cast(self.empty().schema)
+            nulls = [
+                field.name
+                for field in self.schema
+                if not field.nullable and frame[field.name].has_nulls()
+            ]
+        except pl.exceptions.PolarsError as error:
             raise LakeError(f"{self.name}: rows of another shape: {error}") from error
+        if nulls:
+            raise LakeError(f"{self.name}: rows of another shape: nulls in {', '.join(nulls)}")
+        batches = (
+            batch
+            for rows in frame.iter_slices(BATCH_ROWS)
+            for batch in rows.to_arrow().cast(self.schema).to_batches()
+        )
+        return pa.RecordBatchReader.from_batches(self.schema, batches)
 
     def differences(self, schema: Schema) -> list[str]:
         """The columns in which a stored table's schema is not this one."""
