@@ -71,7 +71,8 @@ def join_finds(type_: T, observable: str, indicator: str) -> bool:
         (T.DISPLAY_NAME, "IT  Support", "it support", True),
         (T.FILE_NAME, "Invoice.PDF", "invoice.pdf", True),
         (T.IP_ADDRESS, "1.2.3.4", "::ffff:1.2.3.4", True),
-        (T.IP_ADDRESS, "1.2.3.4", "1.2.3.0/24", False),
+        (T.IP_ADDRESS, "1.2.3.4", "1.2.3.5", False),
+        (T.IP_ADDRESS, "1.2.3.0/24", "1.2.3.0/24", False),
         # what is no value of its type meets nothing, not even itself
         (T.URL, "mailto:a@b.example", "mailto:a@b.example", False),
         (T.DOMAIN, "not a domain", "not a domain", False),
@@ -82,6 +83,32 @@ def join_finds(type_: T, observable: str, indicator: str) -> bool:
 def test_matches(type_: T, observable: str, indicator: str, expected: bool) -> None:
     assert matches(type_, observable, indicator) is expected
     assert join_finds(type_, observable, indicator) is expected
+
+
+@pytest.mark.parametrize(
+    ("type_", "seen", "indicator", "expected"),
+    [
+        (T.IP_ADDRESS, "198.51.100.7", "198.51.100.0/24", True),
+        (T.IP_ADDRESS, "198.51.100.7", "198.51.100.99/24", True),
+        (T.IP_ADDRESS, "198.51.101.7", "198.51.100.0/24", False),
+        (T.IP_ADDRESS, "::ffff:198.51.100.7", "198.51.100.0/31", False),
+        (T.IP_ADDRESS, "::ffff:198.51.100.7", "64:ff9b::198.51.100.0/120", True),
+        (T.IP_ADDRESS, "2001:db8:1::1", "2001:db8::/32", True),
+        (T.IP_ADDRESS, "198.51.100.7", "2001:db8::/32", False),
+        (T.IP_ADDRESS, "10.1.2.3", "10.0.0.0/8", False),
+        (T.IP_ADDRESS, "172.16.0.1", "172.0.0.0/8", False),
+        (T.IP_ADDRESS, "172.15.0.1", "172.0.0.0/8", True),
+        (T.SUBJECT_PATTERN, "RE: Your  invoice 4711 is overdue", "*your invoice # is*", True),
+        (T.SUBJECT_PATTERN, "RE: Your invoice 4711", "your invoice #", False),
+        (T.SUBJECT_PATTERN, "invoice", "*invoice*", False),
+        (T.DISPLAY_NAME_PATTERN, "IT\u200b Service Desk 24", "it service desk #", True),
+    ],
+)
+def test_networks_and_campaign_rules_match_without_a_stored_lookup(
+    type_: T, seen: str, indicator: str, expected: bool
+) -> None:
+    assert matches(type_, seen, indicator) is expected
+    assert not join_finds(type_, seen, indicator)
 
 
 # A small world, so that hosts are often related and paths often shared.
@@ -133,6 +160,19 @@ def test_the_join_equals_the_definition_for_domains(observable: str, indicator: 
 def test_the_join_equals_the_definition_for_addresses(observable: str, indicator: str) -> None:
     expected = matches(T.EMAIL_ADDRESS, observable, indicator)
     assert join_finds(T.EMAIL_ADDRESS, observable, indicator) == expected
+
+
+IPV4 = st.ip_addresses(v=4).map(str)
+IPV6 = st.ip_addresses(v=6).map(str)
+
+
+@given(st.one_of(IPV4, IPV6), st.one_of(IPV4, IPV6))
+@example("1.2.3.4", "::ffff:1.2.3.4")
+@example("64:ff9b::1.2.3.4", "::ffff:1.2.3.4")
+def test_the_join_equals_the_definition_for_ip_addresses(observable: str, indicator: str) -> None:
+    expected = matches(T.IP_ADDRESS, observable, indicator)
+    assert join_finds(T.IP_ADDRESS, observable, indicator) == expected
+    assert join_finds(T.IP_ADDRESS, observable, observable)
 
 
 @given(st.sampled_from(list(T)), st.text(), st.text())

@@ -53,7 +53,7 @@ def test_a_stated_type_wins_over_the_look():
         (Type.DOMAIN, "0.0.0.0 evil.example"),
         (Type.DOMAIN, "203.0.113.7"),
         (Type.EMAIL_ADDRESS, "evil.example"),
-        (Type.IP_ADDRESS, "203.0.113.0/24"),
+        (Type.IP_ADDRESS, "203.0.113.0/255.255.255.0"),
         (Type.SHA256, "0" * 40),
         (Type.MD5, "z" * 32),
         (Type.URL, "https://evil.example/" + "a" * 20_000),

@@ -58,11 +58,15 @@ def indicators(*listed: tuple[Type, str], **more) -> pl.DataFrame:
                 "source": "list",
                 "campaign": "Winter",
                 "reference": "https://r.example",
+                "tags": [],
+                "sightings": 0,
                 "first_seen": NOW,
                 "last_seen": NOW,
+                "listed": True,
                 "expires_at": None,
                 "held_back": None,
                 "active": True,
+                "changed_at": NOW,
             }
             | more
         )

@@ -14,6 +14,13 @@ _LONGEST_LOCAL_PART = 256
 _MAILBOX = re.compile(r"[^\s<>\"'(),;:@\[\]]{1,256}@[^\s<>\"'(),;:@]{1,255}")
 _BRACKETED = re.compile(r"<([^<>]{3,512})>")
 _SPACES = re.compile(r"\s+")
+# Unicode's Default_Ignorable_Code_Point: zero-width and bidirectional controls, soft hyphens,
+# fillers, variation selectors, tags. They are not seen, and are put in to be not matched.
+_INVISIBLE = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"
+    "\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3"
+    "\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
 
 
 def canonical_address(text: str) -> str:
@@ -37,9 +44,11 @@ def domain_of(address: str) -> str:
 
 
 def canonical_name(text: str) -> str:
-    """A display name or file name for comparison: NFKC, case folded, spaces collapsed."""
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    return _SPACES.sub(" ", unicodedata.normalize("NFKC", folded)).strip()
+    """A name or subject for comparison: NFKC, case folded, spaces collapsed, nothing invisible."""
+    if text.isascii():
+        return " ".join(text.lower().split())
+    visible = _INVISIBLE.sub("", unicodedata.normalize("NFKC", _INVISIBLE.sub("", text)))
+    return " ".join(unicodedata.normalize("NFKC", visible.casefold()).split())
 
 
 def parse_addresses(header: str) -> list[tuple[str, str]]:

@@ -10,13 +10,13 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
-from ipaddress import ip_address, ip_network
 
 from pydantic import BaseModel, ConfigDict
 
 from retract.model import Disposition
 from retract.observables.headers import Headers, decoded
 from retract.observables.host import canonical_ip
+from retract.observables.network import is_internal
 
 
 class TrustedHeaders(BaseModel):
@@ -70,15 +70,6 @@ _NO_AUTHSERV_ID = re.compile(r"\s*[A-Za-z0-9-]+\s*=")
 _RECEIVED_ADDRESS = re.compile(r"[\[(](?:IPv6:)?([0-9A-Fa-f:.]{3,45})[\])]", re.IGNORECASE)
 _RECEIVED_BY = re.compile(r"\bby\s", re.IGNORECASE)
 _MOST_RECEIVED_HEADERS = 10
-_INTERNAL = tuple(
-    map(
-        ip_network,
-        (
-            "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16",
-            "172.16.0.0/12", "192.168.0.0/16", "224.0.0.0/3", "::/127", "fc00::/7", "fe80::/10",
-        ),
-    )
-)  # fmt: skip
 
 
 def read_delivery(headers: Headers, trusted: TrustedHeaders, labels: Collection[str]) -> Delivery:
@@ -179,6 +170,4 @@ def _received_from(headers: Headers) -> str:
 def _external(text: str) -> str:
     """The canonical address; empty when it is none, or belongs to a private network."""
     address = canonical_ip(text)
-    if not address or any(ip_address(address) in network for network in _INTERNAL):
-        return ""
-    return address
+    return "" if not address or is_internal(address) else address

@@ -3,6 +3,9 @@
 An observable has several lookups, an indicator exactly one. They meet when the texts are
 equal and, for an indicator that is exact only, when the observable's lookup is exact too.
 ``matches`` says the same without lookups, and is what the join is held to.
+
+Networks and campaign rules are no observable's stored lookup: what they meet is found when it
+is matched, by `retract.observables.network` and `retract.observables.campaign_rule`.
 """
 
 from __future__ import annotations
@@ -14,8 +17,10 @@ from functools import lru_cache
 
 from retract.model import ObservableType
 from retract.observables.address import canonical_address, canonical_name
+from retract.observables.campaign_rule import RULE_TYPES, canonical_rule, rule_matches
 from retract.observables.domain import canonical_domain, registrable_domain, widened_hosts
 from retract.observables.host import canonical_ip, is_ip_address
+from retract.observables.network import canonical_network, is_in_network
 from retract.observables.url import (
     canonicalize,
     exact_expression,
@@ -53,7 +58,9 @@ def canonical_value(type: ObservableType, value: str) -> str:  # noqa: A002 - th
         case ObservableType.DISPLAY_NAME | ObservableType.FILE_NAME:
             return canonical_name(value)
         case ObservableType.IP_ADDRESS:
-            return canonical_ip(value)
+            return canonical_ip(value) or canonical_network(value)
+        case ObservableType.SUBJECT_PATTERN | ObservableType.DISPLAY_NAME_PATTERN:
+            return canonical_rule(value)
         case ObservableType.MD5 | ObservableType.SHA1 | ObservableType.SHA256:
             digest = value.strip().lower()
             fits = len(digest) == _HASH_LENGTHS[type] and _HEX.fullmatch(digest)
@@ -61,9 +68,9 @@ def canonical_value(type: ObservableType, value: str) -> str:  # noqa: A002 - th
 
 
 def lookups_of(type: ObservableType, value: str) -> tuple[Lookup, ...]:  # noqa: A002
-    """Every lookup of an observable, its exact one first; none when the value is not valid."""
+    """Every lookup of an observable, its exact one first; none when it can be no observable."""
     canonical = canonical_value(type, value)
-    if not canonical:
+    if not canonical or _is_only_listed(type, canonical):
         return ()
     match type:
         case ObservableType.URL:
@@ -96,9 +103,15 @@ def key(type: ObservableType, text: str) -> int:  # noqa: A002
 
 
 def matches(type: ObservableType, observable: str, indicator: str) -> bool:  # noqa: A002
-    """Whether an indicator names an observable: the definition, by value."""
-    seen, listed = canonical_value(type, observable), canonical_value(type, indicator)
-    if not seen or not listed:
+    """Whether an indicator names an observable: the definition, by value.
+
+    What a campaign rule is held against is the message's subject, or its sender's name, as is.
+    """
+    listed = canonical_value(type, indicator)
+    if type in RULE_TYPES:
+        return rule_matches(listed, observable)
+    seen = canonical_value(type, observable)
+    if not seen or not listed or _is_only_listed(type, seen):
         return False
     match type:
         case ObservableType.URL:
@@ -107,8 +120,15 @@ def matches(type: ObservableType, observable: str, indicator: str) -> bool:  # n
             return seen == listed or _is_parent(listed, seen, _MAX_PARENT_DOMAINS)
         case ObservableType.EMAIL_ADDRESS:
             return seen == listed or listed == "@" + seen.rpartition("@")[2]
+        case ObservableType.IP_ADDRESS if _is_only_listed(type, listed):
+            return is_in_network(seen, listed)
         case _:
             return seen == listed
+
+
+def _is_only_listed(type: ObservableType, canonical: str) -> bool:  # noqa: A002
+    """Whether it is a network or a campaign rule: only an indicator can be that."""
+    return type in RULE_TYPES or (type is ObservableType.IP_ADDRESS and "/" in canonical)
 
 
 def _url_matches(seen: str, listed: str) -> bool:

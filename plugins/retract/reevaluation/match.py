@@ -1,17 +1,20 @@
 """Match: which indicators meet what was seen in which copies.
 
-The result equals `retract.observables.lookup.matches` over every pair; the join finds it by
-the 64-bit keys of lookups, and the lookups' texts decide, so that a collision is no match.
+The result equals `retract.observables.lookup.matches` over every pair. A join by the 64-bit keys
+of lookups finds it, and the lookups' texts decide, so that a collision is no match. Networks and
+campaign rules are not among the stored lookups; `late_lookups` finds what they meet.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Final
 
 import polars as pl
 
 from retract.model import Window
+from retract.reevaluation.late_lookups import LOOKED_UP, late_lookups
 
 MATCHES: Final = pl.Schema(
     {
@@ -50,10 +53,13 @@ def full_match(
 
 def in_force(indicators: pl.LazyFrame, now: datetime) -> pl.LazyFrame:
     """The indicators that may match: active, not expired, not held back."""
+    return current(indicators, now).filter(pl.col("held_back").is_null())
+
+
+def current(indicators: pl.LazyFrame, now: datetime) -> pl.LazyFrame:
+    """The indicators that are active and not expired, also those that are held back."""
     return indicators.filter(
-        pl.col("active"),
-        pl.col("expires_at").is_null() | (pl.col("expires_at") > now),
-        pl.col("held_back").is_null(),
+        pl.col("active"), pl.col("expires_at").is_null() | (pl.col("expires_at") > now)
     )
 
 
@@ -63,23 +69,16 @@ def meet(
     """Every match of these copies with these indicators.
 
     A match depends on one copy and one indicator only, so the results for parts of the copies
-    or of the indicators add up to the result for all.
+    or of the indicators add up to the result for all; unless a source has more campaign
+    rules than are evaluated.
     """
-    # First the keys alone, which are small: nearly all observables meet nothing, and their
-    # texts need not be read at all.
-    listed = indicators.select("key").unique()
-    keys = observables.select("key").join(listed, on="key", how="semi").unique().collect()
-    if keys.is_empty():
+    found = looked_up(messages, observables, indicators)
+    if not found:
         return MATCHES.to_frame()
     # A common link comes many times in a copy, and in many copies. One row for each lookup of
     # a copy is enough, an exact one if there is any, before sources multiply it.
     candidates = (
-        observables.join(keys.lazy(), on="key", how="semi")
-        .join(
-            messages.select("copy_id", "extractor_version").unique(),
-            on=["copy_id", "extractor_version"],
-            how="semi",
-        )
+        pl.concat(found)
         .group_by("copy_id", "type", "key", "lookup")
         .agg(
             exact=pl.col("exact").any(),
@@ -97,6 +96,34 @@ def meet(
         .sort("copy_id", "indicator_id")
         .collect()
     )
+
+
+def looked_up(
+    messages: pl.LazyFrame, observables: pl.LazyFrame, indicators: pl.LazyFrame
+) -> list[pl.LazyFrame]:
+    """Where these copies have the key of one of these indicators; empty when nowhere.
+
+    Frames with one row for each thing seen and each lookup of it: copy_id, type, key, lookup,
+    exact, value. Keys may collide, so lookups are to be compared too.
+    """
+    readings = messages.select("copy_id", "extractor_version").unique()
+    seen = observables.join(readings, on=["copy_id", "extractor_version"], how="semi")
+    return [
+        *_stored_lookups(observables, seen, indicators),
+        *late_lookups(messages, seen, indicators),
+    ]
+
+
+def _stored_lookups(
+    observables: pl.LazyFrame, seen: pl.LazyFrame, indicators: pl.LazyFrame
+) -> Iterator[pl.LazyFrame]:
+    """The lookups that have the key of an indicator, if there are any."""
+    # First the keys alone, which are small: nearly all observables meet nothing, and their
+    # texts need not be read at all.
+    listed = indicators.select("key").unique()
+    keys = observables.select("key").join(listed, on="key", how="semi").unique().collect()
+    if not keys.is_empty():
+        yield seen.join(keys.lazy(), on="key", how="semi").select(LOOKED_UP)
 
 
 def _several(values: str, *, unless: str) -> pl.Expr:

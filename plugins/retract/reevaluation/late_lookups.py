@@ -1,0 +1,130 @@
+"""Lookups made when a match is: of what only networks and campaign rules meet.
+
+An address would have up to 113 networks as stored lookups, and a subject has no end of rules that
+describe it. So what they meet is found in one bounded pass over the distinct addresses, subjects
+and names of the copies that are judged.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import polars as pl
+
+from retract.model import ObservableType
+from retract.observables.address import canonical_name
+from retract.observables.campaign_rule import as_regex, longest_piece
+from retract.observables.network import in_networks
+
+log = logging.getLogger(__name__)
+
+LOOKED_UP: Final = ("copy_id", "type", "key", "lookup", "exact", "value")
+"""The columns of a lookup, stored or late: which copy has it, and for which value."""
+
+MAX_RULES: Final = 1_000
+"""Campaign rules of one source that are evaluated, first seen first."""
+
+_HELD_AGAINST: Final = {
+    ObservableType.SUBJECT_PATTERN: "subject",
+    ObservableType.DISPLAY_NAME_PATTERN: "sender_name",
+}
+"""The column of the messages that a type of campaign rule describes."""
+
+_IS_RULE = pl.col("type").is_in([kind.value for kind in _HELD_AGAINST])
+_IS_ADDRESS = pl.col("type") == ObservableType.IP_ADDRESS.value
+_IS_NETWORK = _IS_ADDRESS & pl.col("lookup").str.contains("/", literal=True)
+_MET = pl.Schema({"value": pl.String(), "lookup": pl.String()})
+
+
+def late_lookups(
+    messages: pl.LazyFrame, observables: pl.LazyFrame, indicators: pl.LazyFrame
+) -> Iterator[pl.LazyFrame]:
+    """What these indicators' networks and campaign rules meet in the copies, as LOOKED_UP.
+
+    ``observables`` are those of the copies alone. Rules beyond MAX_RULES of a source are not
+    evaluated: a warning in the log says so.
+    """
+    rules = _rules(indicators)
+    for problem in _beyond_the_bound(rules):
+        log.warning("%s", problem)
+    rules = rules.group_by("source", maintain_order=True).head(MAX_RULES)
+    for kind, column in _HELD_AGAINST.items():
+        listed = rules.filter(pl.col("type") == kind.value)
+        if not listed.is_empty():
+            yield _late(messages.select("copy_id", value=column), listed, _met_by_rules)
+    networks = indicators.filter(_IS_NETWORK).select("type", "key", "lookup").collect()
+    if not networks.is_empty():
+        addresses = observables.filter(_IS_ADDRESS).select("copy_id", "value")
+        yield _late(addresses, networks, _met_by_networks)
+
+
+def rules_left_out(indicators: pl.LazyFrame) -> list[str]:
+    """What to tell people of the campaign rules among these that are not evaluated."""
+    return _beyond_the_bound(_rules(indicators))
+
+
+def _rules(indicators: pl.LazyFrame) -> pl.DataFrame:
+    """The campaign rules, first seen first."""
+    columns = ("type", "key", "lookup", "source", "first_seen", "indicator_id")
+    rules = indicators.filter(_IS_RULE).select(columns).collect()
+    return rules.sort("first_seen", "indicator_id")
+
+
+def _beyond_the_bound(rules: pl.DataFrame) -> list[str]:
+    counts = rules.group_by("source").len().filter(pl.col("len") > MAX_RULES).sort("source")
+    return [
+        f"{source}: {count:,} campaign rules are in force, and only the {MAX_RULES:,} first seen "
+        "are evaluated: revoke those that are over, or join several into one with wildcards"
+        for source, count in counts.iter_rows()
+    ]
+
+
+def _late(
+    seen: pl.LazyFrame, listed: pl.DataFrame, met: Callable[[pl.Series, pl.Series], pl.DataFrame]
+) -> pl.LazyFrame:
+    """Where what was seen, ``copy_id`` and ``value``, meets what is listed.
+
+    ``met`` gives the pairs of values and lookups that meet, from the distinct ones of both.
+    """
+    there = seen.collect()
+    lookups = listed.select("type", "key", "lookup").unique()
+    pairs = met(there["value"].unique(), lookups["lookup"])
+    return (
+        there.lazy()
+        .join(pairs.lazy(), on="value", how="inner")
+        .join(lookups.lazy(), on="lookup", how="inner")
+        .select(pl.all(), exact=pl.lit(False))
+        .select(LOOKED_UP)
+    )
+
+
+def _met_by_networks(addresses: pl.Series, networks: pl.Series) -> pl.DataFrame:
+    return pl.DataFrame(list(in_networks(addresses, networks)), schema=_MET, orient="row")
+
+
+def _met_by_rules(texts: pl.Series, rules: pl.Series) -> pl.DataFrame:
+    """Every text with every rule that describes it.
+
+    One pass over all texts finds those that hold a rule's longest piece; only they are held
+    against the rule.
+    """
+    piece_of = {rule: longest_piece(rule) for rule in rules}
+    pieces = sorted(set(piece_of.values()))
+    holding = (
+        pl.DataFrame({"value": texts})
+        .with_columns(text=pl.Series([canonical_name(text) for text in texts], dtype=pl.String))
+        .filter(pl.col("text").str.contains_any(pieces))
+        .with_columns(piece=pl.col("text").str.extract_many(pieces, overlapping=True).list.unique())
+        .explode("piece")
+        .partition_by("piece", as_dict=True, include_key=False)
+    )
+    found = [
+        holding[(piece,)]
+        .filter(pl.col("text").str.contains(as_regex(rule)))
+        .select("value", lookup=pl.lit(rule))
+        for rule, piece in piece_of.items()
+        if (piece,) in holding
+    ]
+    return pl.concat([_MET.to_frame(), *found])
