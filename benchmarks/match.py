@@ -174,11 +174,16 @@ def _indicators(urls: list[str]) -> pl.DataFrame:
             source=pl.lit("benchmark"),
             campaign=pl.lit(""),
             reference=pl.lit(""),
+            tags=pl.lit([], pl.List(pl.String)),
+            sightings=pl.lit(0, pl.Int32),
             first_seen=pl.lit(NOW),
             last_seen=pl.lit(NOW),
+            listed=pl.lit(True),
             expires_at=pl.lit(None, pl.Datetime("us", "UTC")),
             held_back=pl.lit(None, pl.String),
             active=pl.lit(True),
+            changed_at=pl.lit(NOW),
+            inactive_because=pl.lit(None, pl.String),
         )
         .select(INDICATORS_TABLE.schema.names)
     )
