@@ -87,6 +87,8 @@ def _is_plausible(type_: ObservableType, text: str, value: str) -> bool:
         case ObservableType.URL:
             scheme = _SCHEME.match(text)
             host = split_canonical(value)[0]
+            if text.startswith("/") and not text.startswith("//"):
+                return False  # a path, and not the host that a browser would make of it
             return (scheme is None or scheme[1].lower() in _SCHEMES) and _is_host(host)
         case ObservableType.EMAIL_ADDRESS:
             return _is_host(value.rpartition("@")[2])
