@@ -46,6 +46,19 @@ class FilesReading:
 
 
 def _files(location: str) -> list[Path]:
+    try:
+        files = _found(location)
+    except OSError as error:
+        raise FeedError(
+            f"{location} cannot be read: {error.strerror or error}; is the path right, and may "
+            "this process read its folders?"
+        ) from error
+    if not files:
+        raise FeedError(f"there is no file at {location}: correct the location")
+    return sorted(files)
+
+
+def _found(location: str) -> list[Path]:
     if Path(location).is_file():
         return [Path(location)]
     if Path(location).is_dir():
@@ -60,9 +73,7 @@ def _files(location: str) -> list[Path]:
             raise FeedError(
                 f"{location} names more than {limits.MAX_DOCUMENTS} files: write a narrower pattern"
             )
-    if not files:
-        raise FeedError(f"there is no file at {location}: correct the location")
-    return sorted(files)
+    return files
 
 
 def _digest(files: list[Path]) -> str:

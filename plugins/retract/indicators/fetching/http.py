@@ -31,6 +31,7 @@ from retract.indicators.fetching.authorization import KEY, authorization
 from retract.indicators.fetching.credentials import Credentials
 from retract.indicators.fetching.unpack import gunzipped
 from retract.indicators.fetching.wording import Progress, quoted
+from retract.indicators.formats.contents import json_of, text_of
 from retract.mailboxes.patience import parse_retry_after
 
 MAX_REDIRECTS: Final = 5
@@ -58,13 +59,11 @@ class Answer:
     body: bytes
 
     def json(self) -> Any:
-        """The body as JSON. Raises FeedError when it is none."""
+        """The body as JSON; None when it is empty. Raises FeedError when it is something else."""
         try:
-            return json.loads(self.body)
-        except (ValueError, RecursionError) as error:
-            raise FeedError(
-                f"{self.host} answers something that is no JSON: check that the location is right"
-            ) from error
+            return json_of(text_of(self.body))
+        except FeedError as error:
+            raise FeedError(f"what {self.host} answers {error}") from error
 
 
 class HttpClient:
@@ -120,6 +119,10 @@ class HttpClient:
         """The server's name; fit for messages."""
         return _host(self._home)
 
+    def is_home(self, url: httpx.URL) -> bool:
+        """Whether the URL is of the source's own server: no other is asked."""
+        return _origin(url) == _origin(self._home)
+
     def get(
         self,
         url: str,
@@ -145,7 +148,7 @@ class HttpClient:
 
     def without_secrets(self, text: str) -> str:
         """A server's words made fit for messages: on one line, short, and without the secrets."""
-        return quoted(self._redaction.redacted(text))
+        return quoted(self._redaction.redacted(text).replace(quote(KEY), KEY))
 
     def _ask(
         self,
@@ -164,14 +167,17 @@ class HttpClient:
             ),
             reraise=True,
         )
-        # Not chained: httpx's errors know the whole URL and all headers.
         try:
             return retrying(self._follow, method, target, headers, content, expected)
         except _Transient as error:
-            raise self._gave_up(error, retrying.statistics["attempt_number"]) from None
+            problem = self._gave_up(error, retrying.statistics["attempt_number"])
         except httpx.HTTPError as error:
-            reason = self.without_secrets(str(error) or type(error).__name__)
-            raise FeedError(f"{self.host} cannot be read: {reason}") from None
+            problem = FeedError(f"{self.host} cannot be read: {self.without_secrets(str(error))}")
+        except FeedError as error:
+            problem = error
+        # Not chained: httpx's errors know the whole URL and all headers. And a server may repeat
+        # a secret wherever it likes, even in the name of a host.
+        raise FeedError(self._redaction.redacted(str(problem))) from None
 
     def _follow(
         self,
@@ -182,7 +188,7 @@ class HttpClient:
         expected: Collection[int],
     ) -> Answer:
         for _ in range(MAX_REDIRECTS + 1):
-            own = self._authorization if _origin(url) == _origin(self._home) else {}
+            own = self._authorization if self.is_home(url) else {}
             request = self._http.build_request(
                 method,
                 url,
@@ -211,7 +217,7 @@ class HttpClient:
         if self._left() <= 0:
             raise self._too_slow(host)
         try:
-            response = self._http.send(request, stream=True)
+            response = self._sent(request)
             try:
                 yield response
             finally:
@@ -220,6 +226,16 @@ class HttpClient:
             if self._left() <= 0:
                 raise self._too_slow(host) from None
             raise _Transient(self.without_secrets(str(error) or type(error).__name__)) from None
+
+    def _sent(self, request: httpx.Request) -> httpx.Response:
+        try:
+            return self._http.send(request, stream=True)
+        except (httpx.InvalidURL, ValueError):
+            # A host name that is none; or httpx looked ahead to where a redirect leads.
+            raise FeedError(
+                f"{_host(request.url)} is no name of a server, or redirects to what is no URL: "
+                "correct the location"
+            ) from None
 
     def _redirected(self, url: httpx.URL, response: httpx.Response, method: str) -> httpx.URL:
         host = _host(url)
@@ -255,7 +271,7 @@ class HttpClient:
         refuses = f"{_host(url)} refuses access (HTTP {status})"
         if not self._authorization and KEY not in self._source.location:
             return FeedError(f"{refuses}: does the feed need a key? Name a connection that has it")
-        if _origin(url) != _origin(self._home):
+        if not self.is_home(url):
             return FeedError(
                 f"{refuses}: {self.host} redirects there, and credentials are for {self.host} "
                 "alone; correct the location if the new one is right"
@@ -271,7 +287,7 @@ class HttpClient:
         if coding not in ("", "identity", "gzip", "x-gzip"):
             raise FeedError(
                 f"{host} packs its answer in a way that it was not asked for "
-                f"({quoted(coding, 40)}): tell its publisher"
+                f"({self.without_secrets(coding)}): tell its publisher"
             )
         stated = response.headers.get("Content-Length", "")
         if stated.isascii() and stated.isdigit():
@@ -305,7 +321,7 @@ class HttpClient:
         if KEY in url and not self._key:
             raise FeedError("{key} stands for a password, and the connection has none: give it one")
         target = _url(url.replace(KEY, quote(self._key, safe="")))
-        if _origin(target) != _origin(self._home):
+        if not self.is_home(target):
             raise FeedError(
                 f"{self.host} leads to {_host(target)}, another server, which is not asked: "
                 "correct the location"
@@ -382,6 +398,7 @@ class _Cutter:
 
     def stop(self) -> None:
         self._timer.cancel()
+        self._timer.join()
         with self._lock:
             for one in self._sockets:
                 one.close()
