@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Final
 
 import yaml
 
 from retract.errors import FeedConfigurationError, FeedError
 from retract.indicators.feeds import Columns, FeedsFile, Format, Source
+from retract.indicators.fetching import limits
+from retract.indicators.fetching.document import Document
+from retract.indicators.fetching.unpack import unpacked
 from retract.indicators.formats.contents import json_of, lines_of, looks_like_json, text_of
 from retract.indicators.formats.csv_table import rows_of
 from retract.indicators.formats.json_records import first_of_lines
@@ -26,6 +30,7 @@ _VALUE_NAMES: Final = ("indicator", "value", "ioc", "ioc_value", "url", "domain"
 _TYPE_NAMES: Final = ("type", "indicator_type", "ioc_type", "kind")
 _TABLES: Final = (".csv", ".tsv")
 _JSON_FILES: Final = (".json", ".stix", ".ndjson", ".jsonl")
+_PACKINGS: Final = (".gz", ".bz2", ".xz", ".zip")
 _DELIMITERS: Final = ",;\t|"
 _DEEPEST: Final = 4
 """Keys above a list of records."""
@@ -82,11 +87,15 @@ def _source_of_file(path: Path, name: str) -> Source:
         found = "a folder, not a file of indicators" if path.is_dir() else "there is no such file"
         raise FeedConfigurationError(f"{path}: {found}")
     try:
-        shown = settings_of(path.read_bytes(), path.suffix.lower())
+        document = _first_document(path)
+    except FeedError as error:
+        raise FeedConfigurationError(str(error)) from error
+    except OSError as error:
+        raise FeedConfigurationError(f"{path}: cannot be read: {error.strerror}") from error
+    try:
+        shown = settings_of(document.data, _suffix(document.name))
     except FeedError as error:
         raise FeedConfigurationError(f"{path} {error}") from error
-    except OSError as error:
-        raise FeedConfigurationError(f"{path} cannot be read: {error.strerror}") from error
     return Source(
         name=name,
         location=str(path),
@@ -94,6 +103,22 @@ def _source_of_file(path: Path, name: str) -> Source:
         confidence=80,
         **shown,
     )
+
+
+def _first_document(path: Path) -> Document:
+    """The file, unpacked; of an archive its first file."""
+    with path.open("rb") as file:
+        data = file.read(limits.MAX_BYTES + 1)
+    if len(data) > limits.MAX_BYTES:
+        size = limits.mebibytes(limits.MAX_BYTES)
+        raise FeedError(f"{path} is larger than {size}: take a smaller feed")
+    return next(unpacked(str(path), data), Document(path.name, b""))
+
+
+def _suffix(name: str) -> str:
+    """In lower case, and not that of the packing."""
+    suffixes = [suffix.lower() for suffix in PurePath(name.rstrip("'\"")).suffixes]
+    return next((suffix for suffix in reversed(suffixes) if suffix not in _PACKINGS), "")
 
 
 # --- lines and tables ---
@@ -142,8 +167,7 @@ def _are_most(things: Sequence[object], are: Sequence[bool]) -> bool:
 def _of_table(text: str, sample: Sequence[str], *, must_be: bool) -> _Settings | None:
     first = next((line for line in sample if not line.startswith("#")), "")
     delimiter = max(_DELIMITERS, key=first.count)
-    rows = (row for row in rows_of(text, delimiter) if not isinstance(row, Rejected))
-    header = next(rows, (0, []))[1]
+    header = next(csv.reader([first], delimiter=delimiter), [])
     value = _named(header, _VALUE_NAMES)
     if value is None:
         if must_be and first:
@@ -156,11 +180,18 @@ def _of_table(text: str, sample: Sequence[str], *, must_be: bool) -> _Settings |
         return None
     kind = _named(header, _TYPE_NAMES)
     if kind is not None:
-        position = header.index(kind)
-        cells = [row[position] for _, row in islice(rows, SAMPLE) if len(row) > position]
+        cells = _cells(text, delimiter, header.index(kind))
         kind = kind if _say_types(cells) else None
     columns = Columns(value=value, type=kind)
     return {"format": Format.CSV, "columns": columns, "delimiter": delimiter}
+
+
+def _cells(text: str, delimiter: str, position: int) -> list[str]:
+    """Those of one column, below the header."""
+    rows = islice(rows_of(text, delimiter), 1, SAMPLE)
+    return [
+        row[1][position] for row in rows if not isinstance(row, Rejected) and len(row[1]) > position
+    ]
 
 
 def _named(names: Iterable[str], wanted: Sequence[str]) -> str | None:

@@ -68,12 +68,12 @@ def rows_of(text: str, delimiter: str = ",", *, spaced: bool = False) -> Iterato
 
 
 def misfit(row: Row, columns: int) -> Rejected | None:
-    """Why a row does not fit its header; None when it does, or has only blanks beyond it.
+    """Why a row does not fit its header; None when it does.
 
-    A surplus cell moves all others: half a URL would be taken for the whole.
+    A surplus cell, be it blank, moves all others: half a URL would be taken for the whole.
     """
     number, cells = row
-    if len(cells) >= columns and not any(cells[columns:]):
+    if len(cells) == columns:
         return None
     return Rejected(f"line {number}", f"{len(cells)} fields where there are {columns} columns")
 
