@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
@@ -25,18 +26,25 @@ from retract.model import (
 )
 from retract.model import ObservableType as Type
 from retract.observables import lookup
+from retract.reevaluation import late_lookups
 from retract.reevaluation.match import MATCHES, full_match, in_force, meet
 
 NOW = datetime(2026, 1, 31, tzinfo=UTC)
 WINDOW = Window(NOW - timedelta(days=30), NOW)
 
 
+HELD_AGAINST_RULES = (Type.SUBJECT_PATTERN, Type.DISPLAY_NAME_PATTERN)
+
+
 def message(name: str, *seen: tuple[Type, str], **more) -> CollectedMessage:
+    """A message with these observables; a rule's type gives its subject or its sender's name."""
     settings = {"received_at": NOW - timedelta(days=1), "extractor_version": 1} | more
+    subject, sender_name = (dict(seen).get(kind, "") for kind in HELD_AGAINST_RULES)
+    observables = [Observable(*one, "html") for one in seen if one[0] not in HELD_AGAINST_RULES]
     return CollectedMessage(
         copy=Copy(Provider.GOOGLE_WORKSPACE, "tenant", "ann", "ann@south.example", name),
         location=Location(Place.INBOX),
-        extraction=Extraction("", "", "", "", tuple(Observable(*one, "html") for one in seen)),
+        extraction=Extraction("", subject, "", sender_name, tuple(observables)),
         **settings,
     )
 
@@ -149,10 +157,82 @@ def test_an_indicator_that_means_one_page_meets_that_page_alone():
         ((Type.EMAIL_ADDRESS, "bob@evil.example"), (Type.EMAIL_ADDRESS, "@evil.example"), True),
         ((Type.MD5, "a" * 32), (Type.MD5, "a" * 32), True),
         ((Type.FILE_NAME, "evil.example"), (Type.DOMAIN, "evil.example"), False),
+        ((Type.IP_ADDRESS, "203.0.113.7"), (Type.IP_ADDRESS, "203.0.113.0/24"), True),
+        ((Type.IP_ADDRESS, "203.0.114.7"), (Type.IP_ADDRESS, "203.0.113.0/24"), False),
+        ((Type.IP_ADDRESS, "10.1.2.3"), (Type.IP_ADDRESS, "10.0.0.0/8"), False),
     ],
 )
 def test_the_meaning_is_that_of_lookup_matches(seen, listed, expected):
     assert match([message("m", seen)], indicators(listed)).height == expected
+
+
+def test_a_network_meets_every_address_in_it_once_a_copy():
+    seen = [(Type.IP_ADDRESS, f"203.0.113.{number}") for number in (9, 7, 8)]
+    listed = indicators((Type.IP_ADDRESS, "203.0.113.0/24"), (Type.IP_ADDRESS, "203.0.113.8"))
+
+    matches = match([message("m", *seen)], listed)
+
+    assert matches.select("indicator", "observable").rows() == [
+        ("203.0.113.0/24", "203.0.113.7"),
+        ("203.0.113.8", "203.0.113.8"),
+    ]
+    assert matches["all_met"].to_list() == [["203.0.113.7", "203.0.113.8", "203.0.113.9"], []]
+
+
+def test_campaign_rules_meet_the_subject_and_the_senders_name_as_they_are_stored():
+    subject, name = "RE: Your  Invoice 4711", "IT Service\u200b Desk"
+    campaign = message("m", (Type.SUBJECT_PATTERN, subject), (Type.DISPLAY_NAME_PATTERN, name))
+    other = message("n", (Type.SUBJECT_PATTERN, name), (Type.DISPLAY_NAME_PATTERN, subject))
+    listed = indicators(
+        (Type.SUBJECT_PATTERN, "*your invoice #"), (Type.DISPLAY_NAME_PATTERN, "it service desk")
+    )
+
+    matches = match([campaign, other], listed)
+
+    assert matches["copy_id"].unique().to_list() == [campaign.copy.copy_id]
+    assert matches.select("type", "indicator", "observable", "campaign").rows() == [
+        ("subject_pattern", "*your invoice #", subject, "Winter"),
+        ("display_name_pattern", "it service desk", name, "Winter"),
+    ]
+
+
+def test_what_an_older_extractor_saw_does_not_meet_a_network():
+    old, new = message("m", (Type.IP_ADDRESS, "203.0.113.7")), message("m", extractor_version=2)
+    listed = indicators((Type.IP_ADDRESS, "203.0.113.0/24")).lazy()
+
+    found = meet(messages_frame([new], NOW).lazy(), observables_frame([old]).lazy(), listed)
+
+    assert found.is_empty()
+
+
+def test_a_source_has_no_more_rules_evaluated_than_the_bound_and_says_so(monkeypatch, caplog):
+    monkeypatch.setattr(late_lookups, "MAX_RULES", 2)
+    read = message("m", (Type.SUBJECT_PATTERN, "Your invoice 4711"))
+    flood = [(Type.SUBJECT_PATTERN, f"{'*' * bool(n)}your invoice 47{'?' * n}*") for n in range(4)]
+    listed = pl.concat(
+        [indicators(*flood), indicators((Type.SUBJECT_PATTERN, "your invoice*"), source="analysts")]
+    ).with_columns(indicator_id=pl.format("{}-{}", "source", "indicator_id"))
+
+    matches = match([read], listed)
+
+    assert matches["indicator_id"].to_list() == ["analysts-i0", "list-i0", "list-i1"]
+    (problem,) = late_lookups.rules_left_out(listed.lazy())
+    assert problem in caplog.text
+    assert problem.startswith("list: 4 campaign rules are in force, and only the 2 first seen")
+
+
+def test_a_thousand_rules_over_many_subjects_take_seconds_not_minutes():
+    subjects = [f"{number} words of {number % 97} news and offers" for number in range(20_000)]
+    read = messages_frame(
+        [message(f"m{n}", (Type.SUBJECT_PATTERN, text)) for n, text in enumerate(subjects)], NOW
+    )
+    rules = [(Type.SUBJECT_PATTERN, f"{n} *of # news?*offers*") for n in range(10, 1_010)]
+    started = time.process_time()
+
+    matches = meet(read.lazy(), observables_frame([]).lazy(), indicators(*rules).lazy())
+
+    assert matches.height == 1_000
+    assert time.process_time() - started < 30
 
 
 @pytest.mark.parametrize(
@@ -264,8 +344,16 @@ VALUES = {
     Type.EMAIL_ADDRESS: ["bob@evil.example", "ann@a.evil.example", "@evil.example", "@x.co.uk"],
     Type.FILE_NAME: ["invoice.pdf", "Invoice.PDF", "evil.example"],
     Type.SHA256: ["0" * 64, "a" * 64, "A" * 64],
-    Type.IP_ADDRESS: ["203.0.113.7", "2001:db8::1"],
-}
+    Type.IP_ADDRESS: [
+        "203.0.113.7", "203.0.113.9", "10.1.2.3", "2001:db8::1", "203.0.113.0/24",
+        "203.0.113.8/31", "203.0.0.0/16", "10.0.0.0/8", "0.0.0.0/0", "2001:db8::/32",
+    ],
+    Type.SUBJECT_PATTERN: [
+        "Your invoice 4711", "RE: your\u200b  INVOICE 12", "your invoice #", "*your invoice*",
+        "RE: your invoice ??", "no rule",
+    ],
+    Type.DISPLAY_NAME_PATTERN: ["Your invoice 4711", "IT Service-Desk", "it service?desk"],
+}  # fmt: skip
 values = st.sampled_from([(kind, value) for kind, some in VALUES.items() for value in some])
 mail = st.lists(st.lists(values, max_size=6), max_size=5)
 lists = st.lists(values, max_size=12)
@@ -275,6 +363,14 @@ def mail_of(contents: list[list[tuple[Type, str]]]) -> list[CollectedMessage]:
     return [message(f"m{number}", *seen) for number, seen in enumerate(contents)]
 
 
+def seen_in(one: CollectedMessage, kind: Type) -> list[str]:
+    if kind is Type.SUBJECT_PATTERN:
+        return [one.extraction.subject]
+    if kind is Type.DISPLAY_NAME_PATTERN:
+        return [one.extraction.sender_name]
+    return [seen.value for seen in one.extraction.observables if seen.type is kind]
+
+
 @given(mail, lists)
 def test_the_join_finds_what_the_definition_says(contents, listed):
     messages = mail_of(contents)
@@ -282,10 +378,7 @@ def test_the_join_finds_what_the_definition_says(contents, listed):
         (one.copy.copy_id, f"i{number}")
         for one in messages
         for number, (kind, value) in enumerate(listed)
-        if any(
-            seen.type is kind and lookup.matches(kind, seen.value, value)
-            for seen in one.extraction.observables
-        )
+        if any(lookup.matches(kind, seen, value) for seen in seen_in(one, kind))
     }
 
     found = match(messages, indicators(*listed))
