@@ -33,7 +33,9 @@ from retract.orchestration import response
 from retract.orchestration.runs import RunFolder
 from retract.orchestration.windows import RunRequest
 from retract.policy import Policy
+from retract.reevaluation.held_back import HeldBackHits
 from retract.reports.model import RunReport
+from retract.retraction.plan import SkipReason
 
 NOW = datetime(2026, 1, 20, 12, tzinfo=UTC)
 ANN, BOB = "ann@north.example", "bob@north.example"
@@ -216,6 +218,58 @@ def test_a_run_retracts_what_is_listed_and_nothing_else(installation: Installati
     assert north.places == {bad.message_id: Place.TRASH, good.message_id: Place.INBOX}
 
 
+ALLOWING = POLICY + "allow: [{value: 'http://bad.example.net/login', reason: our own test}]\n"
+
+
+def test_an_allow_rule_of_the_run_s_policy_leaves_a_listed_link_alone_and_is_reported(
+    installation: Installation,
+) -> None:
+    north = installation.tenant("north")
+    allowed, other = north.deliver(ANN), north.deliver(BOB, "http://bad.example.net/other")
+    installation.learn(BAD_URL, "http://bad.example.net/other")
+    installation.settings.policy_file.write_text(ALLOWING)
+    folder = installation.run()
+    assert installation.problems(folder) == []
+    assert north.places == {allowed.message_id: Place.INBOX, other.message_id: Place.TRASH}
+    report = installation.report(folder)
+    assert report.counts.skipped_by_reason == {SkipReason.ALLOWED: 1}
+    assert [(rule.rule, rule.reason, rule.left_alone) for rule in report.rules] == [
+        (BAD_URL, "our own test", 1)
+    ]
+
+
+def test_a_rule_that_is_taken_out_of_the_policy_beats_nothing_any_more(
+    installation: Installation,
+) -> None:
+    north = installation.tenant("north")
+    copy = north.deliver(ANN)
+    installation.learn(BAD_URL)
+    installation.settings.policy_file.write_text(ALLOWING)
+    installation.run()
+    assert north.places == {copy.message_id: Place.INBOX}
+    installation.settings.policy_file.write_text(POLICY)
+    installation.run()
+    assert north.places == {copy.message_id: Place.TRASH}
+
+
+def test_what_is_held_back_is_counted_in_the_run_s_folder_and_reported(
+    installation: Installation,
+) -> None:
+    north = installation.tenant("north")
+    bad = north.deliver(ANN)
+    for _ in range(2):
+        north.deliver(BOB, "http://docs.google.com/")
+    installation.learn(BAD_URL, "http://docs.google.com/")
+    folder = installation.run()
+    assert installation.problems(folder) == []
+    assert [m for m, place in north.places.items() if place is Place.TRASH] == [bad.message_id]
+    held_back = installation.report(folder).held_back
+    assert held_back == RunFolder(folder).read(response.HELD_BACK, HeldBackHits)
+    assert [(hit.value, hit.sources, hit.copies) for hit in held_back.top] == [
+        ("http://docs.google.com/", ("list",), 2)
+    ]
+
+
 def test_without_mail_and_indicators_a_run_ends_well(installation: Installation) -> None:
     installation.tenant("north").boxes[ANN] = []
     folder = installation.run()
@@ -306,6 +360,7 @@ def test_a_mailbox_that_fails_after_its_task_was_cleared_is_told(
     [
         (response.pin, "retract.lake.store.Lake.versions"),
         (response.match, "retract.reevaluation.match.full_match"),
+        (response.match, "retract.reevaluation.held_back.held_back_hits"),
         (response.make_plan, "retract.reevaluation.decide.decide"),
     ],
 )

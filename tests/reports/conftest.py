@@ -23,7 +23,15 @@ from retract.model import (
 from retract.policy import Policy
 from retract.reports.build import make_report
 from retract.reports.model import RunFacts, RunReport, Timing
-from retract.retraction.plan import Plan, PlannedRetraction, Reason, Skipped, SkipReason, _digest
+from retract.retraction.plan import (
+    OverruledReason,
+    Plan,
+    PlannedRetraction,
+    Reason,
+    Skipped,
+    SkipReason,
+    _digest,
+)
 from retract.retraction.records import Outcome
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
@@ -81,6 +89,13 @@ def skipped() -> Maker:
 @pytest.fixture
 def because() -> Maker:
     return reason
+
+
+@pytest.fixture
+def overruled() -> Maker:
+    """A match that an allow rule beat."""
+    rule = {"rule": "https://login.evil.example/", "rule_reason": "our own training page"}
+    return lambda **values: OverruledReason(**reason().model_dump() | rule | values)
 
 
 @pytest.fixture

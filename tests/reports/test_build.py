@@ -8,8 +8,18 @@ from typing import Any
 import polars as pl
 import pytest
 
-from retract.model import Action, Disposition, Location, Mode, Place, Provider, State
-from retract.reports.build import judged_by_day, sources_of
+from retract.model import (
+    Action,
+    Disposition,
+    Location,
+    Mode,
+    ObservableType,
+    Place,
+    Provider,
+    State,
+)
+from retract.reevaluation.held_back import HeldBackHit, HeldBackHits
+from retract.reports.build import MAX_BEATEN, judged_by_day, sources_of
 from retract.reports.model import Result, SourceFacts
 from retract.retraction.plan import SkipReason
 
@@ -150,6 +160,55 @@ def test_sources_tell_what_they_met(
         ("b", None, 1),
         ("c", None, 0),
     ]
+
+
+def test_each_allow_rule_is_told_with_what_it_beat(
+    planned: Any, skipped: Any, because: Any, overruled: Any, make_plan: Any, report: Any
+) -> None:
+    page = overruled(rule="x.example/", rule_reason="ours", indicator="x.example/a", source="a")
+    again = overruled(rule="x.example/", rule_reason="ours", indicator="x.example/a", source="b")
+    other = overruled(rule="y.example", rule_reason="theirs", indicator="y.example", source="a")
+    plan = make_plan(
+        [planned(1, overruled=(page, page, again))],
+        [
+            skipped(2, SkipReason.ALLOWED, reasons=(), overruled=(page, other)),
+            skipped(3, SkipReason.ALLOWED, reasons=(), overruled=(page,)),
+            skipped(4, SkipReason.ALREADY_DONE, overruled=(other,)),
+        ],
+    )
+    made = report(plan)
+    assert [(r.rule, r.reason, r.copies, r.left_alone, r.beaten) for r in made.rules] == [
+        ("x.example/", "ours", 3, 2, 2),
+        ("y.example", "theirs", 2, 1, 1),
+    ]
+    assert [(b.indicator, b.source, b.copies) for b in made.rules[0].examples] == [
+        ("x.example/a", "a", 3),
+        ("x.example/a", "b", 1),
+    ]
+    assert made.counts.skipped_by_reason == {SkipReason.ALLOWED: 2, SkipReason.ALREADY_DONE: 1}
+    assert {s.source: s.matched for s in made.sources} == {"a": 4, "openphish": 2, "b": 1}
+
+
+def test_of_the_indicators_a_rule_beat_the_first_are_named_and_all_are_counted(
+    skipped: Any, overruled: Any, make_plan: Any, report: Any
+) -> None:
+    many = tuple(overruled(indicator=f"{n}.example") for n in range(MAX_BEATEN + 5))
+    (rule,) = report(make_plan([], [skipped(1, SkipReason.ALLOWED, overruled=many)])).rules
+    assert (rule.copies, rule.beaten, len(rule.examples)) == (1, MAX_BEATEN + 5, MAX_BEATEN)
+
+
+def test_what_was_held_back_is_handed_on(make_plan: Any, report: Any) -> None:
+    hit = HeldBackHit(
+        type=ObservableType.DOMAIN,
+        value="google.com",
+        reason="shared host",
+        sources=("a",),
+        disposition=Disposition.MALICIOUS,
+        copies=7,
+    )
+    found = HeldBackHits(values=1, top=(hit,))
+    assert report(make_plan(), held_back=found).held_back == found
+    assert report(make_plan()).held_back == HeldBackHits()
 
 
 def test_sources_are_counted_as_they_can_match(run_facts: Any) -> None:

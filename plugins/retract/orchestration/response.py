@@ -56,6 +56,7 @@ MISSING = "mailboxes/-not-found.json"
 """The run was narrowed to mailboxes that no connection has."""
 
 PINNED, MATCHES, PLAN = "pin.json", "matches.parquet", "plan.json"
+HELD_BACK = "held_back.json"
 """Each is made from those before it: the step that makes one forgets those after it first, so
 that a run that was cleared and fails on the way is not reported by an earlier plan."""
 
@@ -225,29 +226,32 @@ def pin(settings: Settings, path: str) -> dict[str, Any]:
     from retract.lake.store import Lake
 
     folder = RunFolder(path)
-    folder.forget(PINNED, MATCHES, PLAN)
+    folder.forget(PINNED, MATCHES, HELD_BACK, PLAN)
     versions = Lake(settings.lake).versions()
     folder.write(PINNED, versions)
     return versions.model_dump()
 
 
 def match(settings: Settings, path: str) -> int:
-    """Join the window's observables with the indicators. Returns the number of matches."""
+    """Join the window's observables with the indicators. Returns the number of matches.
+
+    What the indicators that are held back would have met is counted beside it.
+    """
+    from retract.reevaluation.held_back import held_back_hits
     from retract.reevaluation.match import full_match
 
     folder = RunFolder(path)
-    folder.forget(MATCHES, PLAN)
+    folder.forget(MATCHES, HELD_BACK, PLAN)
     run, versions = folder.run(), _pinned(folder)
     with folder.timed("match"):
         lake, messages = _judged(settings, folder)
-        matches = full_match(
-            messages,
-            lake.scan_observables(versions.observables, run.window),
-            lake.scan_indicators(versions.indicators),
-            run.window,
-            run.started_at,
-        )
+        observables = lake.scan_observables(versions.observables, run.window)
+        indicators = lake.scan_indicators(versions.indicators)
+        matches = full_match(messages, observables, indicators, run.window, run.started_at)
         folder.write_bytes(MATCHES, matches.write_parquet)
+    with folder.timed("count_held_back"):
+        held_back = held_back_hits(messages, observables, indicators, run.window, run.started_at)
+        folder.write(HELD_BACK, held_back)
     return matches.height
 
 
@@ -343,6 +347,7 @@ def act(settings: Settings, path: str, shard: Shard) -> dict[str, int]:
 
 def report(settings: Settings, path: str) -> list[str]:
     """Write the report from plan and ledger. Returns what went wrong in the run, if anything."""
+    from retract.reevaluation.held_back import HeldBackHits
     from retract.reports import build, model
     from retract.reports.write import write_report
     from retract.retraction.plan import read_plan
@@ -374,6 +379,7 @@ def report(settings: Settings, path: str) -> list[str]:
             sources=build.sources_of(
                 lake.scan_indicators(plan.lake_versions.indicators), run.started_at
             ),
+            held_back=folder.read(HELD_BACK, HeldBackHits),
             problems=_problems(folder),
             mailbox_problems=mailbox_problems,
             timings=[model.Timing(step=s, seconds=t) for s, t in folder.step_seconds().items()],

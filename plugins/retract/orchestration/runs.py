@@ -8,6 +8,7 @@
         collected/      … and what each mailbox gave
         pin.json        the versions everything after is computed from
         matches.parquet
+        held_back.json  what the indicators that are held back would have met
         plan.json
         to_act/         one file per acting task: its mailboxes
         acted/          … and how many copies ended in which state

@@ -11,15 +11,26 @@ from typing import Any, Final, TypeVar
 
 import polars as pl
 
-from retract.model import Action, Disposition, Location, Mode, Provider, State
+from retract.model import (
+    Action,
+    Disposition,
+    Location,
+    Mode,
+    ObservableType,
+    Provider,
+    State,
+)
 from retract.observables import EXTRACTOR_VERSION
 from retract.policy import Policy
+from retract.reevaluation.held_back import HeldBackHits
 from retract.reports.model import (
+    BeatenIndicator,
     CopyResult,
     Counts,
     DayFacts,
     MailboxFacts,
     Result,
+    RuleFacts,
     RunFacts,
     RunReport,
     SourceFacts,
@@ -27,13 +38,16 @@ from retract.reports.model import (
     Versions,
     Where,
 )
-from retract.retraction.plan import JudgedCopy, Plan, Skipped, SkipReason
+from retract.retraction.plan import JudgedCopy, OverruledReason, Plan, Skipped, SkipReason
 from retract.retraction.records import Outcome
 
 Word = TypeVar("Word", bound=StrEnum)
 
 MAX_FILLED_DAYS: Final = 366
 """Over a longer span, days without deliveries are left out."""
+
+MAX_BEATEN: Final = 20
+"""Indicators named of those that one allow rule beat; all are counted."""
 
 _RESULT = {
     State.DONE: Result.DONE,
@@ -54,6 +68,7 @@ def make_report(
     *,
     judged_by_day: Mapping[date, int],
     sources: Sequence[SourceFacts] = (),
+    held_back: HeldBackHits | None = None,
     problems: Sequence[str] = (),
     mailbox_problems: Mapping[str, str] | None = None,
     timings: Sequence[Timing] = (),
@@ -62,7 +77,8 @@ def make_report(
 
     ``outcomes`` are the ledger's for this run; a planned copy without one is unfinished, or in
     preview what would be retracted. ``judged_by_day`` comes from `judged_by_day`, ``sources``
-    from `sources_of`; ``mailbox_problems`` says by address why a mailbox could not be read.
+    from `sources_of`, ``held_back`` from `retract.reevaluation.held_back`; ``mailbox_problems``
+    says by address why a mailbox could not be read.
     """
     by_copy = {outcome.copy_id: outcome for outcome in outcomes}
     # What an earlier plan of the same run finished is left alone by a later one of it. It is
@@ -83,6 +99,8 @@ def make_report(
         mailboxes=_mailboxes(copies, skipped, mailbox_problems or {}),
         days=_days(copies, judged_by_day),
         sources=_sources(plan, sources),
+        rules=_rules((*copies, *skipped)),
+        held_back=held_back or HeldBackHits(),
         policy=tuple(policy.describe()),
         versions=Versions(
             program=_program_version(),
@@ -222,7 +240,7 @@ def _sources(plan: Plan, counted: Sequence[SourceFacts]) -> tuple[SourceFacts, .
     matched = Counter(
         source
         for copy in (*plan.retractions, *plan.skipped)
-        for source in {reason.source for reason in copy.reasons}
+        for source in {reason.source for reason in (*copy.reasons, *copy.overruled)}
     )
     known = {facts.source: facts for facts in counted}
     sources = [
@@ -230,6 +248,43 @@ def _sources(plan: Plan, counted: Sequence[SourceFacts]) -> tuple[SourceFacts, .
         for name in known.keys() | matched.keys()
     ]
     return tuple(sorted(sources, key=lambda facts: (-facts.matched, facts.source)))
+
+
+def _rules(copies: Sequence[JudgedCopy]) -> tuple[RuleFacts, ...]:
+    """The allow rules that beat something in these copies."""
+    of_rule: dict[tuple[str, str], Counter[tuple[ObservableType, str, str]]] = {}
+    met: Counter[tuple[str, str]] = Counter()
+    left_alone: Counter[tuple[str, str]] = Counter()
+    for copy in copies:
+        rules = {_rule(beaten) for beaten in copy.overruled}
+        met.update(rules)
+        if isinstance(copy, Skipped) and copy.reason is SkipReason.ALLOWED:
+            left_alone.update(rules)
+        for rule, indicator in {
+            (_rule(b), (b.type, b.indicator, b.source)) for b in copy.overruled
+        }:
+            of_rule.setdefault(rule, Counter())[indicator] += 1
+    facts = [
+        RuleFacts(
+            rule=rule[0],
+            reason=rule[1],
+            copies=met[rule],
+            left_alone=left_alone[rule],
+            beaten=len(indicators),
+            examples=tuple(
+                BeatenIndicator(type=kind, indicator=value, source=source, copies=number)
+                for (kind, value, source), number in sorted(
+                    indicators.items(), key=lambda item: (-item[1], item[0])
+                )[:MAX_BEATEN]
+            ),
+        )
+        for rule, indicators in of_rule.items()
+    ]
+    return tuple(sorted(facts, key=lambda fact: (-fact.copies, fact.rule)))
+
+
+def _rule(beaten: OverruledReason) -> tuple[str, str]:
+    return beaten.rule, beaten.rule_reason
 
 
 def _tally(kind: type[Word], things: Iterable[Word]) -> dict[Word, int]:

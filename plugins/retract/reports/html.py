@@ -27,7 +27,9 @@ MAX_ROWS: Final = 500
 """Copies shown in each of the page's tables; the CSV file holds all."""
 MAX_MAILBOXES: Final = 100
 MAX_REASONS: Final = 10
-"""Matches shown for one copy."""
+"""Matches shown for one copy, or indicators for one allow rule."""
+MAX_RULES: Final = 50
+MAX_HELD_BACK: Final = 50
 MAX_TEXT: Final = 300
 """Characters shown of one text that came out of a message."""
 
@@ -53,6 +55,8 @@ def render_html(report: RunReport) -> str:
             copies=report.copies[:MAX_ROWS],
             skipped=report.skipped[:MAX_ROWS],
             mailboxes=report.mailboxes[:MAX_MAILBOXES],
+            rules=report.rules[:MAX_RULES],
+            held_back=report.held_back.top[:MAX_HELD_BACK],
             max_reasons=MAX_REASONS,
             was_read=sum(bool(copy.was_read) for copy in report.copies),
             Result=Result,

@@ -12,11 +12,12 @@ from typing import Final
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from retract.lake.store import LakeVersions
-from retract.model import Action, Disposition, Mode, Place, Provider
+from retract.model import Action, Disposition, Mode, ObservableType, Place, Provider
 from retract.policy import PolicyRow
+from retract.reevaluation.held_back import HeldBackHits
 from retract.retraction.plan import JudgedCopy, Skipped, SkipReason
 
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
 """Of the JSON file; a change that a reader of the file would notice raises it."""
 
 
@@ -132,6 +133,31 @@ class SourceFacts(_Facts):
     """Copies its indicators met, those left alone included."""
 
 
+class BeatenIndicator(_Facts):
+    """One indicator that an allow rule beat."""
+
+    type: ObservableType
+    indicator: str
+    source: str
+    copies: int
+
+
+class RuleFacts(_Facts):
+    """One allow rule of the policy that beat indicators in this run."""
+
+    rule: str
+    """Its value."""
+    reason: str
+    copies: int
+    """Copies in which it beat an indicator."""
+    left_alone: int
+    """Of these, the ones left alone for that: nothing else speaks against them."""
+    beaten: int
+    """Distinct indicators, one a source."""
+    examples: tuple[BeatenIndicator, ...]
+    """Those of them with the most copies."""
+
+
 class Timing(_Facts):
     """How long one step took."""
 
@@ -150,7 +176,8 @@ class Counts(_Facts):
     by_action: dict[Action, int]
     by_provider: dict[Provider, int]
     skipped_by_reason: dict[SkipReason, int]
-    """Copies that were judged to be something, and not planned."""
+    """Copies that were judged to be something, or would be but for an allow rule, and are not
+    planned."""
 
     @property
     def skipped(self) -> int:
@@ -175,6 +202,9 @@ class RunReport(_Facts):
     """Those with something planned, skipped or wrong; what is wrong comes first."""
     days: tuple[DayFacts, ...]
     sources: tuple[SourceFacts, ...]
+    rules: tuple[RuleFacts, ...]
+    """Those with the most copies first."""
+    held_back: HeldBackHits
     policy: tuple[PolicyRow, ...]
     versions: Versions
     timings: tuple[Timing, ...]

@@ -38,6 +38,8 @@ COLUMNS: Final = (
     "sources",
     "indicators",
     "campaigns",
+    "overruled",
+    "allowed_by",
     "message_id",
     "copy_id",
 )
@@ -136,6 +138,8 @@ def _judged_columns(copy: JudgedCopy) -> dict[str, object]:
         "sources": _joined(reason.source for reason in copy.reasons),
         "indicators": _joined(reason.indicator for reason in copy.reasons),
         "campaigns": _joined(reason.campaign for reason in copy.reasons),
+        "overruled": _joined(beaten.indicator for beaten in copy.overruled),
+        "allowed_by": _joined(f"{b.rule}: {b.rule_reason}" for b in copy.overruled),
         "message_id": spreadsheet_safe(copy.message_id),
         "copy_id": copy.copy_id,
     }
