@@ -6,11 +6,11 @@ Only what is meant for detection is listed: in real events two of three attribut
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple, Self
-from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError, field_validator
 
@@ -21,6 +21,11 @@ from retract.indicators.formats.foreign import Foreign, first_problem
 from retract.indicators.listed import Entry, LeftOut, Listed, Rejected
 from retract.model import ObservableType
 from retract.observables.written import canonical
+
+SEARCH: Final = "/attributes/restSearch"
+"""Of a server: where attributes are asked for."""
+MANIFEST: Final = "/manifest.json"
+"""Of a feed: the list of its events."""
 
 _NOT_FOR_DETECTION: Final = "not meant for detection: to_ids is false"
 _ONLY_THESE_HASHES: Final = "only MD5, SHA-1 and SHA-256 of an attachment can be computed"
@@ -231,7 +236,7 @@ def _of_event(stated: Any, where: str, source: Source) -> Iterator[Entry]:
         if not isinstance(thing, dict):
             yield Rejected(place, "not an object")
             continue
-        deleted = _is_true(thing.get("deleted"))
+        deleted = is_true(thing.get("deleted"))
         for attribute in _list(thing, "Attribute"):
             yield from _of_attribute(attribute, place, event, deleted, source)
 
@@ -243,8 +248,8 @@ def _of_attribute(
         yield Rejected(where, "not an attribute")
         return
     where = str(stated.get("uuid") or where)[:100]
-    deleted = deleted or _is_true(stated.get("deleted"))
-    if not deleted and not _is_true(stated.get("to_ids")):
+    deleted = deleted or is_true(stated.get("deleted"))
+    if not deleted and not is_true(stated.get("to_ids")):
         yield LeftOut(where, _NOT_FOR_DETECTION)
         return
     kind = str(stated.get("type"))[:100]
@@ -258,7 +263,7 @@ def _of_attribute(
         return
     if event is None:
         event = _Event.of(attribute.event or _About(), source)
-    for type_, text in _parts(kind, attribute.value):
+    for type_, text in parts_of(kind, attribute.value):
         try:
             value = canonical(type_, text)
         except ValueError as error:
@@ -283,8 +288,8 @@ def _of_attribute(
         )
 
 
-def _parts(kind: str, value: str) -> Iterator[tuple[ObservableType, str]]:
-    """The values in a value: ``domain|ip`` names two, ``filename|md5`` one."""
+def parts_of(kind: str, value: str) -> Iterator[tuple[ObservableType, str]]:
+    """The values in a value of one of TYPES: ``domain|ip`` names two, ``filename|md5`` one."""
     types = TYPES[kind]
     if len(types) == 1:
         texts: tuple[str, ...] = (value,)
@@ -320,14 +325,19 @@ def _reference(about: _About, source: Source) -> str | None:
     name = about.uuid or str(about.id)
     if not name:
         return None
-    place = urlsplit(source.location)
-    plain = f"{place.scheme}://{place.netloc}{place.path.rstrip('/')}"
-    if "{" not in plain and name.replace("-", "").isalnum():
+    address = address_of(source)
+    if "{" not in address and name.replace("-", "").isalnum():
         if source.service is Service.MISP_SERVER:
-            return f"{plain}/events/view/{name}"
+            return f"{address}/events/view/{name}"
         if source.service is Service.MISP_FEED:
-            return f"{plain.removesuffix('/manifest.json')}/{name}.json"
+            return f"{address}/{name}.json"
     return f"misp-event:{name}"
+
+
+def address_of(source: Source) -> str:
+    """The address of the server or of the feed's folder, without an end to it, or a question."""
+    plain = re.split(r"[?#]", source.location, maxsplit=1)[0].rstrip("/")
+    return plain.removesuffix(SEARCH).removesuffix(MANIFEST).rstrip("/")
 
 
 def _list(stated: Mapping[str, Any], key: str) -> list[Any]:
@@ -335,6 +345,6 @@ def _list(stated: Mapping[str, Any], key: str) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _is_true(stated: object) -> bool:
+def is_true(stated: object) -> bool:
     """MISP's versions write true, 1 and "1"."""
     return stated in (True, 1, "1", "true", "True")
