@@ -60,6 +60,10 @@ def refusal(text: str) -> str:
         # an IP address or network
         ("198.51.100.7", Type.IP_ADDRESS, "198.51.100.7"),
         ("2001:DB8::1", Type.IP_ADDRESS, "2001:db8:0::1"),
+        ("198.51.100.0/24", Type.IP_ADDRESS, "198.51.100.7"),
+        ("198[.]51[.]100[.]9/24", Type.IP_ADDRESS, "198.51.100.128/25"),
+        ("198.51.100.0/24", Type.IP_ADDRESS, "198.51.100.0/24"),
+        ("2001:db8::/32", Type.IP_ADDRESS, "2001:db8:7::1"),
         # a hash
         ("D41D8CD98F00B204E9800998ECF8427E", Type.MD5, "d41d8cd98f00b204e9800998ecf8427e"),
     ],
@@ -91,6 +95,9 @@ def test_a_rule_covers(written, kind, value):
         ("boss@partner.example", Type.EMAIL_ADDRESS, "@partner.example"),
         ("@partner.example", Type.EMAIL_ADDRESS, "a@eu.partner.example"),
         ("@partner.example", Type.DOMAIN, "partner.example"),
+        ("198.51.100.0/24", Type.IP_ADDRESS, "198.51.101.7"),
+        ("198.51.100.0/24", Type.IP_ADDRESS, "198.51.0.0/16"),
+        ("198.51.100.0/24", Type.IP_ADDRESS, "2001:db8::1"),
         ("198.51.100.7", Type.IP_ADDRESS, "198.51.100.0/24"),
         ("198.51.100.7", Type.URL, "http://198.51.100.7/"),
         ("partner.example", Type.URL, "no url at all:"),
@@ -120,12 +127,15 @@ def test_no_rule_covers_a_campaign_rule(kind):
 def test_the_narrowest_rule_is_told():
     wide, narrow = rule("partner.example"), rule("mail.partner.example")
     folder, page = rule("https://partner.example/"), rule("https://partner.example/a/b")
-    allow = Allow([wide, narrow, folder, page])
+    net, address = rule("198.51.100.0/24"), rule("198.51.100.7")
+    allow = Allow([wide, narrow, folder, page, net, address])
 
     assert allow.covers(Type.DOMAIN, "www.mail.partner.example") == narrow
     assert allow.covers(Type.DOMAIN, "www.partner.example") == wide
     assert allow.covers(Type.URL, "https://partner.example/a/b") == page
     assert allow.covers(Type.URL, "https://partner.example/a/c") == folder
+    assert allow.covers(Type.IP_ADDRESS, "198.51.100.7") == address
+    assert allow.covers(Type.IP_ADDRESS, "198.51.100.8") == net
 
 
 def test_without_rules_nothing_is_covered():
@@ -222,6 +232,7 @@ def test_the_digest_covers_the_rules_and_not_how_they_are_written():
         ("value: ''\n    reason: ours", "value", "empty"),
         ("value: not a domain\n    reason: ours", "value", "not a valid domain: 'not a domain'"),
         ("value: co.uk\n    reason: ours", "value", "public suffix"),
+        ("value: 0.0.0.0/0\n    reason: ours", "value", "0.0.0.0/0"),
         ("value: x.example\n    reason: ours\n    type: host", "type", "one of auto, url, domain"),
         ("value: x\n    reason: ours\n    type: subject_pattern", "type", "one of auto"),
         ("value: x.example\n    reason: ours\n    type: md5", "value", "not a valid md5"),

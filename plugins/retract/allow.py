@@ -35,9 +35,6 @@ MAX_REASON: Final = 300
 
 _PATTERNS: Final = (ObservableType.SUBJECT_PATTERN, ObservableType.DISPLAY_NAME_PATTERN)
 _TYPES: Final = tuple(kind for kind in ObservableType if kind not in _PATTERNS)
-_WIDEST: Final = {4: 8, 6: 16}
-"""The shortest prefix of a network a rule may name, by IP version: 10.0.0.0/8 is the widest that
-belongs to somebody."""
 
 Network = IPv4Network | IPv6Network
 
@@ -108,7 +105,7 @@ class AllowRule(Section):
             found, canonical = written.canonical(
                 kind if kind == "auto" else ObservableType(kind), value
             )
-            _check_width(found, canonical)
+            _require_owned(found, canonical)
         except ValueError as error:
             raise Misfits((("value",), str(error))) from error
         return fields | {"type": found, "value": canonical}
@@ -118,18 +115,14 @@ class AllowRule(Section):
         return self.until is not None and self.until <= now
 
 
-def _check_width(kind: ObservableType, value: str) -> None:
-    """Raises ValueError for a rule that would cover what belongs to everybody."""
+def _require_owned(kind: ObservableType, value: str) -> None:
+    """Raises ValueError for a domain that belongs to everybody."""
     from retract.observables.domain import is_public_suffix
 
     if kind is ObservableType.DOMAIN and is_public_suffix(value):
         raise ValueError(
             f"{value} is a public suffix: anybody can have a name below it; name the whole domain"
         )
-    if kind is ObservableType.IP_ADDRESS:
-        network = ip_network(value)
-        if network.prefixlen < _WIDEST[network.version]:
-            raise ValueError(f"wider than /{_WIDEST[network.version]}: name smaller networks")
 
 
 def no_rule_twice(rules: tuple[AllowRule, ...]) -> tuple[AllowRule, ...]:

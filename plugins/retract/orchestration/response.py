@@ -55,8 +55,8 @@ Shard = dict[str, Any]
 MISSING = "mailboxes/-not-found.json"
 """The run was narrowed to mailboxes that no connection has."""
 
-PINNED, MATCHES, PLAN = "pin.json", "matches.parquet", "plan.json"
-HELD_BACK = "held_back.json"
+PINNED, MATCHES = "pin.json", "matches.parquet"
+HELD_BACK, PLAN = "held_back.json", "plan.json"
 """Each is made from those before it: the step that makes one forgets those after it first, so
 that a run that was cleared and fails on the way is not reported by an earlier plan."""
 
