@@ -69,6 +69,19 @@ def test_nothing_a_run_is_given_can_widen_the_policy(dagbag: DagBag) -> None:
     assert params.get_param("mode").schema["enum"] == ["policy", "preview"]
 
 
+def test_the_refresh_reads_each_source_by_itself_and_commits_whatever_could_be_read(
+    dagbag: DagBag,
+) -> None:
+    dag = dagbag.dags["refresh_indicators"]
+    order = [task.task_id for task in dag.topological_sort()]
+    assert order == ["open_refresh", "sources", "read_source", "commit", "check"]
+    assert dag.get_task("read_source").is_mapped
+    assert dag.get_task("commit").trigger_rule == "all_done"
+    assert set(dag.params) == {"sources", "accept_jumps_of"}
+    for name in dag.params:
+        assert dag.params.get_param(name).schema["items"] == {"type": "string"}
+
+
 def test_a_broken_policy_leaves_the_dag_in_place_to_say_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

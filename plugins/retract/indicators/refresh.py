@@ -126,7 +126,7 @@ def read_source(
         except Unchanged:
             # Of a service that gives only news, no news says nothing of what it told before.
             complete = not source.gives_news_only
-            return unchanged(source, now, marks, complete=complete)
+            return unchanged(source, now, reading.marks(), complete=complete)
         snapshot = snapshot.with_reading(complete=reading.complete, marks=reading.marks())
         _require_usable(source, snapshot)
         if last is not None and last.read_at is not None and not accept_jump:
@@ -314,7 +314,7 @@ class _Merging:
         if after is not before:
             self.changed[name] = after
         report = _report(name, known, before, after)
-        if known.source is not None or report.removed:
+        if known.source is not None or after is not before or after["active"].any():
             self.reports.append(report)
 
     def _current(self, name: str) -> pl.DataFrame:

@@ -1,4 +1,4 @@
-"""From an Airflow connection to a mail provider.
+"""From an Airflow connection to a mail provider, or to a source of indicators.
 
 A connection of the type ``generic`` says which tenant and how to sign in: ``login`` and
 ``password`` hold the client id and secret, the extras hold the rest (docs/connections.md).
@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING
 from retract.errors import ConnectionSettingsError
 
 if TYPE_CHECKING:
+    from airflow.sdk import Connection
+
+    from retract.indicators.fetching.credentials import Credentials
     from retract.mailboxes.protocol import MailboxProvider
     from retract.policy import Policy
 
@@ -24,19 +27,58 @@ def open_connection(
 
     Raises ConnectionSettingsError when the connection is missing or incomplete.
     """
-    from airflow.sdk import Connection
-    from airflow.sdk.exceptions import AirflowNotFoundException
-
     from retract.mailboxes.connect import open_mailboxes, settings_from
 
-    try:
-        found = Connection.get(connection)
-    except AirflowNotFoundException:
-        raise ConnectionSettingsError(
-            f"there is no Airflow connection {connection!r}: add it as docs/connections.md "
-            "shows, or take it out of RETRACT_CONNECTIONS"
-        ) from None
+    found = _connection(connection, otherwise="take it out of RETRACT_CONNECTIONS")
     extras = dict(found.extra_dejson)
     provider = extras.pop("provider", "")
     settings = settings_from(provider, extras, found.login, found.password)
     return open_mailboxes(policy.apply_to(settings), connection, clock)
+
+
+def credentials_of(connection: str) -> Credentials:
+    """What a source of indicators is asked with, from an Airflow connection id.
+
+    Raises ConnectionSettingsError when the connection is missing, or has an unknown extra.
+    """
+    from pydantic import ValidationError
+
+    from retract.indicators.fetching.credentials import Credentials
+
+    found = _connection(connection, otherwise="take it out of the feeds file")
+    extras = dict(found.extra_dejson)
+    options = extras.pop("storage_options", None) or {}
+    if isinstance(options, dict):
+        options = {
+            name: value if isinstance(value, str) else str(value).lower()
+            for name, value in options.items()
+        }
+    try:
+        return Credentials.model_validate(
+            {
+                "login": found.login or "",
+                "password": found.password or "",
+                "storage_options": options,
+                **extras,
+            }
+        )
+    except ValidationError as error:
+        wrong = ", ".join(sorted({".".join(map(str, e["loc"])) for e in error.errors()}))
+    raise ConnectionSettingsError(
+        f"the Airflow connection {connection!r} cannot be used for a source of indicators: correct "
+        f"{wrong}; its extra may hold header and storage_options"
+    )
+
+
+def _connection(connection: str, *, otherwise: str) -> Connection:
+    from airflow.sdk import Connection
+    from airflow.sdk.exceptions import AirflowNotFoundException
+
+    try:
+        found: Connection = Connection.get(connection)
+    except AirflowNotFoundException:
+        raise ConnectionSettingsError(
+            f"there is no Airflow connection {connection!r}: add it as docs/connections.md "
+            f"shows, or {otherwise}"
+        ) from None
+    return found

@@ -2,7 +2,8 @@
 
 <home>/runs/refresh_indicators/<run id>/<attempt>/
     feeds.json      the sources as they were
-    snapshots/      one Parquet file per source that could be read
+    asked.json      which of them are read, and whose jumps are accepted
+    snapshots/      one Parquet file per source that could be read; gone once they are committed
     errors/         … and one text file per source that could not
     refreshed.json  what the commit did with each
 """
@@ -11,15 +12,20 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Asset
 
-from retract.errors import FeedError
+from retract.errors import ConfigurationError, ConnectionSettingsError, FeedError
 from retract.installation import Settings
 from retract.orchestration.clock import utc_now
+from retract.orchestration.connections import credentials_of
 from retract.orchestration.runs import RunFolder
-from retract.orchestration.windows import RunRequest
+from retract.orchestration.windows import RefreshParams, RunRequest, parse_refresh_params
+
+if TYPE_CHECKING:
+    from retract.indicators.feeds import FeedsFile
+    from retract.indicators.refresh import SourceReport
 
 INDICATORS = Asset("retract://indicators")
 """The indicators table; an event's extra says which version was committed."""
@@ -30,45 +36,73 @@ log = logging.getLogger(__name__)
 def open_refresh(settings: Settings, request: RunRequest) -> str:
     """Fix the sources this attempt reads. Returns the run's folder.
 
-    Raises FeedConfigurationError with the line, the source and the reason.
+    Raises FeedConfigurationError with the line, the source and the reason, PolicyError, and
+    ConfigurationError for params that name no source.
     """
     from retract.indicators.feeds import load_feeds
+    from retract.policy import load_policy
 
+    load_policy(settings.policy_file)  # whose allow rules the commit needs: better red now
     feeds = load_feeds(settings.feeds_file)
+    asked = parse_refresh_params(request.params)
+    _require_known(feeds, asked)
     folder = RunFolder.create(settings.home, request.dag_id, request.run_id, utc_now())
     folder.write("feeds.json", feeds)
+    folder.write("asked.json", asked)
     return str(folder.path)
 
 
 def sources(path: str) -> list[str]:
-    """The names of the enabled sources."""
-    from retract.indicators.feeds import FeedsFile
+    """The names of the sources to read."""
+    folder = RunFolder(path)
+    return _asked(_feeds(folder), folder.read("asked.json", RefreshParams))
 
-    return [source.name for source in RunFolder(path).read("feeds.json", FeedsFile).enabled]
 
+def read_source(settings: Settings, path: str, name: str) -> int:
+    """Read one source. Returns how many indicators it lists, or how many are new to it.
 
-def read_source(path: str, name: str) -> int:
-    """Read one source. Returns how many indicators it lists. Raises FeedError."""
+    Raises FeedError, and ConnectionSettingsError for a connection that is missing or wrong.
+    """
     from retract.indicators import refresh
-    from retract.indicators.feeds import FeedsFile
+    from retract.indicators.fetching.credentials import NO_CREDENTIALS
+    from retract.lake.store import Lake
 
     folder = RunFolder(path)
-    feeds = folder.read("feeds.json", FeedsFile)
-    for earlier in (_snapshot(folder, name), _error(folder, name)):  # before a person cleared it
-        earlier.unlink(missing_ok=True)
+    source = _feeds(folder).source(name)
+    asked = folder.read("asked.json", RefreshParams)
+    # What an earlier go left, before a person cleared it, is not this one's; and should this
+    # process be killed, that is what is told.
+    _snapshot(folder, name).unlink(missing_ok=True)
+    _tell_error(folder, name, f"{name}: its task ended without a result; see its log")
     try:
-        snapshot = refresh.read_source(feeds.source(name), utc_now(), feeds.hold_back)
+        credentials = credentials_of(source.connection) if source.connection else NO_CREDENTIALS
+        snapshot = refresh.read_source(
+            source,
+            utc_now(),
+            last=Lake(settings.lake).source_states().get(name),
+            credentials=credentials,
+            accept_jump=name in asked.accept_jumps_of,
+        )
     except FeedError as error:
-        folder.write_text(f"errors/{name}.txt", str(error))
+        _tell_error(folder, name, str(error))
+        raise
+    except ConnectionSettingsError as error:
+        _tell_error(folder, name, f"{name}: {error}")
         raise
     _snapshot(folder, name).parent.mkdir(exist_ok=True)
     snapshot.write(_snapshot(folder, name))
+    _error(folder, name).unlink()
+    facts = snapshot.facts
+    if facts.unchanged:
+        log.info("%s has nothing new", name)
+        return 0
     log.info(
-        "%s lists %d indicators; %d held back, %d entries rejected",
+        "%s %s %d indicators; %d entries broken, %d left out",
         name,
+        "lists" if facts.complete else "has news of",
         snapshot.listed,
-        snapshot.held_back,
-        snapshot.facts.rejected,
+        facts.rejected,
+        facts.left_out,
     )
     return snapshot.listed
 
@@ -76,25 +110,36 @@ def read_source(path: str, name: str) -> int:
 def commit(settings: Settings, path: str) -> dict[str, Any]:
     """Make what could be read the new version of the indicators. Returns the version."""
     from retract.indicators import refresh
-    from retract.indicators.feeds import FeedsFile
+    from retract.indicators.hold_back.rules import HoldBack
     from retract.indicators.snapshot import Snapshot
     from retract.lake.store import Lake
+    from retract.policy import load_policy
 
-    folder = RunFolder(path)
-    feeds = folder.read("feeds.json", FeedsFile)
+    folder, now = RunFolder(path), utc_now()
+    feeds = _feeds(folder)
+    committed = _committed(folder)
     snapshots, errors = [], {}
-    for source in feeds.enabled:
-        file, told = _snapshot(folder, source.name), _error(folder, source.name)
-        if file.exists():
+    for name in _asked(feeds, folder.read("asked.json", RefreshParams)):
+        file, told = _snapshot(folder, name), _error(folder, name)
+        if told.exists():
+            errors[name] = told.read_text(encoding="utf-8")
+        elif file.exists():
             snapshots.append(Snapshot.read(file))
-        elif told.exists():
-            errors[source.name] = told.read_text(encoding="utf-8")
-        else:
-            errors[source.name] = f"{source.name}: its task ended without a result; see its log"
-    report = refresh.commit(feeds, Lake(settings.lake), snapshots, errors, utc_now())
+        elif name not in committed:
+            errors[name] = f"{name}: its task did not run; see the run's log"
+    lake = Lake(settings.lake)
+    hold_back = HoldBack.of(
+        feeds.hold_back,
+        own_domains=lake.mailbox_domains(),
+        allow=load_policy(settings.policy_file).allowed(now),
+    )
+    report = refresh.commit(feeds, lake, snapshots, errors, now, hold_back)
     folder.write("refreshed.json", report)
     for one in report.sources:
-        log.info("%s", one.model_dump_json(exclude_defaults=True))
+        log.info("%s", _told(one))
+    # The lake has them now, and a large feed's would fill the disk refresh by refresh.
+    for snapshot in snapshots:
+        _snapshot(folder, snapshot.source).unlink()
     return {"version": report.version}
 
 
@@ -106,9 +151,50 @@ def check(path: str) -> list[str]:
     return [f"{one.error} (its last good version stays in force)" for one in report.failed]
 
 
+def _feeds(folder: RunFolder) -> FeedsFile:
+    from retract.indicators.feeds import FeedsFile
+
+    return folder.read("feeds.json", FeedsFile)
+
+
+def _asked(feeds: FeedsFile, asked: RefreshParams) -> list[str]:
+    return [one.name for one in feeds.enabled if not asked.sources or one.name in asked.sources]
+
+
+def _require_known(feeds: FeedsFile, asked: RefreshParams) -> None:
+    known = [source.name for source in feeds.enabled]
+    unknown = sorted({*asked.sources, *asked.accept_jumps_of}.difference(known))
+    if unknown:
+        raise ConfigurationError(
+            f"no enabled source is named {', '.join(map(repr, unknown))}: the feeds file has "
+            f"{', '.join(known) or 'none'}"
+        )
+
+
+def _committed(folder: RunFolder) -> set[str]:
+    """The sources that an earlier go at the commit took in, before a person cleared it."""
+    from retract.indicators.refresh import RefreshReport
+
+    try:
+        earlier = folder.read("refreshed.json", RefreshReport)
+    except FileNotFoundError:
+        return set()
+    return {one.source for one in earlier.sources if one.error is None}
+
+
+def _told(report: SourceReport) -> str:
+    """One source's report in one line, without the examples."""
+    examples = {"examples", "left_out_examples", "held_back_examples"}
+    return report.model_dump_json(exclude_defaults=True, exclude=examples)
+
+
 def _snapshot(folder: RunFolder, name: str) -> Path:
     return folder.path / "snapshots" / f"{name}.parquet"
 
 
 def _error(folder: RunFolder, name: str) -> Path:
     return folder.path / "errors" / f"{name}.txt"
+
+
+def _tell_error(folder: RunFolder, name: str, text: str) -> None:
+    folder.write_text(f"errors/{name}.txt", text)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -18,6 +18,8 @@ from pydantic import (
 from retract.errors import ConfigurationError
 from retract.model import Mode, Window
 
+Params = TypeVar("Params", bound=BaseModel)
+
 
 def _address(value: str) -> str:
     address = value.strip().lower()
@@ -25,6 +27,9 @@ def _address(value: str) -> str:
     if not local or not domain or " " in address or not address.isprintable():
         raise ValueError(f"{value!a} is not an address; write one as ann@example.com")
     return address
+
+
+_Names = Annotated[tuple[str, ...], BeforeValidator(lambda value: value or ())]
 
 
 class RunParams(BaseModel):
@@ -54,6 +59,17 @@ class RunParams(BaseModel):
         return Mode.PREVIEW if self.mode == "preview" else None
 
 
+class RefreshParams(BaseModel):
+    """What a person may ask of a manual run of refresh_indicators."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    sources: _Names = ()
+    """The sources to read; empty means all that are enabled."""
+    accept_jumps_of: _Names = ()
+    """Sources that may list many more or fewer indicators than before, this once."""
+
+
 class RunRequest(BaseModel):
     """The facts of one Airflow run that matter here."""
 
@@ -74,16 +90,25 @@ def parse_params(params: dict[str, Any]) -> RunParams:
 
     Raises ConfigurationError that says which param is wrong and why.
     """
+    return _checked(RunParams, params, hint="Times look like 2026-01-31T00:00:00Z; ")
+
+
+def parse_refresh_params(params: dict[str, Any]) -> RefreshParams:
+    """The same for a run of refresh_indicators."""
+    return _checked(RefreshParams, params)
+
+
+def _checked(kind: type[Params], params: dict[str, Any], hint: str = "") -> Params:
     try:
-        return RunParams.model_validate(params)
+        return kind.model_validate(params)
     except ValidationError as error:
         wrong = "; ".join(
             f"{'.'.join(map(str, e['loc'])) or 'params'}: {e['msg']}" for e in error.errors()
         )
-        raise ConfigurationError(
-            f"the run's params are not usable: {wrong}. "
-            "Times look like 2026-01-31T00:00:00Z; trigger the run again with mended params."
-        ) from None
+    again = f"{hint}trigger the run again with mended params."
+    raise ConfigurationError(
+        f"the run's params are not usable: {wrong}. {again[0].upper()}{again[1:]}"
+    )
 
 
 def resolve_window(request: RunRequest, params: RunParams, lookback: timedelta) -> Window:
