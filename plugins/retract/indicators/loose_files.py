@@ -190,7 +190,9 @@ def _cells(text: str, delimiter: str, position: int) -> list[str]:
     """Those of one column, below the header."""
     rows = islice(rows_of(text, delimiter), 1, SAMPLE)
     return [
-        row[1][position] for row in rows if not isinstance(row, Rejected) and len(row[1]) > position
+        row.cells[position]
+        for row in rows
+        if not isinstance(row, Rejected) and len(row.cells) > position
     ]
 
 

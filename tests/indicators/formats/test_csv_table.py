@@ -136,6 +136,10 @@ def test_a_header_alone_lists_nothing(read_table, text):
         ('[{"Indicator": "evil.example"}]', "is JSON, not CSV"),
         (HEADER + '1,"never closed\n2,3\n', "no CSV at line 2: a quotation mark there is never"),
         (HEADER + '1,"cut off', "no CSV at line 2: a quotation mark there is never closed"),
+        (
+            HEADER + ",a.example,,,,,,,\n,b.exa",
+            "ends in the middle of line 3, 2 fields where there are 9",
+        ),
         (HEADER + '1,"\n' + "2,3\n" * 100_000 + '"', "no CSV at line 2: a quotation mark"),
         ('"a" b,c\n', "no readable header at line 1"),
     ],

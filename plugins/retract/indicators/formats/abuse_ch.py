@@ -182,18 +182,18 @@ def _of_csv(text: str, export: _Export) -> Iterator[_Found]:
         if isinstance(row, Rejected):
             yield row
             continue
-        number, cells = row
-        if export.required <= set(cells):
-            header = cells
+        if export.required <= set(row.cells):
+            header = row.cells
             continue
-        columns = header if len(header) == len(cells) else known.get(len(cells), header)
+        found = len(row.cells)
+        columns = header if len(header) == found else known.get(found, header)
         if not columns:
             raise FeedError(
-                f"is no CSV of {export.name}: line {number} has {len(cells)} fields and no header "
+                f"is no CSV of {export.name}: line {row.line} has {found} fields and no header "
                 "stands above it; for its lists of plain text set format to plain_list or hosts"
             )
-        record = dict(zip(columns, cells, strict=False))
-        yield misfit(row, len(columns)) or (f"line {number}", record)
+        record = dict(zip(columns, row.cells, strict=False))
+        yield misfit(row, len(columns)) or (f"line {row.line}", record)
 
 
 def _header_in_comment(text: str, export: _Export) -> list[str]:

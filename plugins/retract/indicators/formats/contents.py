@@ -10,7 +10,9 @@ from typing import Any, Final
 from retract.errors import FeedError
 
 _MARKUP = re.compile(r"\s*<(?:!|\?|[a-z][\w.-]*(?::[\w.-]+)?[\s/>])", re.IGNORECASE)
-_HTML = re.compile(r"<(?:!doctype html|html|head|body|script|meta|title)\b", re.IGNORECASE)
+_HTML = re.compile(
+    r"<(?:!doctype html|html)\b|\A\s*<(?:head|body|script|meta|title)\b", re.IGNORECASE
+)
 _JSON = re.compile(r"\s*(?:\{|\[\s*[\[{\"])")
 _PACKED = {b"\x1f\x8b": "gzip", b"PK\x03\x04": "zip", b"BZh": "bzip2", b"\xfd7zXZ": "xz"}
 _DECODER: Final = json.JSONDecoder(parse_constant=lambda _: None)

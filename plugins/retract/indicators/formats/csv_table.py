@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from retract.errors import FeedError
 from retract.indicators.feeds import Columns, Source
@@ -11,8 +12,16 @@ from retract.indicators.formats.contents import lines_of, refuse_json, text_of
 from retract.indicators.formats.records import entries
 from retract.indicators.listed import Entry, Rejected
 
-Row = tuple[int, list[str]]
-"""The number of the line it starts on, and its cells, stripped."""
+
+class Row(NamedTuple):
+    """One row of a table."""
+
+    line: int
+    """The number of the line it starts on."""
+    cells: list[str]
+    """Stripped."""
+    is_last: bool
+    """The text ends with it, and without a line end: it may have been cut off."""
 
 
 def parse(data: bytes, source: Source) -> Iterator[Entry]:
@@ -35,9 +44,8 @@ def parse(data: bytes, source: Source) -> Iterator[Entry]:
         elif problem := misfit(row, len(header)):
             yield problem
         else:
-            number, cells = row
-            stated = {field: cells[position] for field, position in positions.items()}
-            yield from entries(stated, source.type, f"line {number}")
+            stated = {field: row.cells[position] for field, position in positions.items()}
+            yield from entries(stated, source.type, f"line {row.line}")
 
 
 def rows_of(text: str, delimiter: str = ",", *, spaced: bool = False) -> Iterator[Row | Rejected]:
@@ -47,6 +55,7 @@ def rows_of(text: str, delimiter: str = ",", *, spaced: bool = False) -> Iterato
     quotation mark is never closed: what follows it cannot be told from what it holds.
     """
     lines = _Lines(text)
+    unended = 0 if text.endswith(("\n", "\r")) else (text.count("\n") or text.count("\r")) + 1
     reader = csv.reader(lines, delimiter=delimiter, strict=True, skipinitialspace=spaced)
     while True:
         lines.next_row()
@@ -64,18 +73,21 @@ def rows_of(text: str, delimiter: str = ",", *, spaced: bool = False) -> Iterato
             continue
         cells = [cell.strip() for cell in row]
         if any(cells):
-            yield lines.row, cells
+            yield Row(lines.row, cells, is_last=lines.at == unended)
 
 
 def misfit(row: Row, columns: int) -> Rejected | None:
     """Why a row does not fit its header; None when it does.
 
-    A surplus cell, be it blank, moves all others: half a URL would be taken for the whole.
+    A surplus cell, be it blank, moves all others: half a URL would be taken for the whole. Raises
+    FeedError for a last row that is cut off.
     """
-    number, cells = row
-    if len(cells) == columns:
+    if len(row.cells) == columns:
         return None
-    return Rejected(f"line {number}", f"{len(cells)} fields where there are {columns} columns")
+    where, found = f"line {row.line}", f"{len(row.cells)} fields where there are {columns} columns"
+    if row.is_last and len(row.cells) < columns:
+        raise FeedError(f"ends in the middle of {where}, {found}: it was cut off, fetch it again")
+    return Rejected(where, found)
 
 
 class _Lines:
@@ -112,7 +124,7 @@ def _first_row(rows: Iterator[Row | Rejected]) -> list[str]:
     row = next(rows, None)
     if isinstance(row, Rejected):
         raise FeedError(f"has no readable header at {row.where}: {row.reason}")
-    return row[1] if row else []
+    return row.cells if row else []
 
 
 def _positions(columns: Columns, header: list[str]) -> dict[str, int]:

@@ -64,11 +64,10 @@ def _of_csv(text: str) -> Iterator[_Found]:
         if isinstance(row, Rejected):
             yield row
         elif header:
-            number, cells = row
-            record = dict(zip(header, cells, strict=False))
-            yield misfit(row, len(header)) or (f"line {number}", record)
+            record = dict(zip(header, row.cells, strict=False))
+            yield misfit(row, len(header)) or (f"line {row.line}", record)
         else:
-            header = row[1]
+            header = row.cells
             if not set(header) >= _REQUIRED:
                 shown = ", ".join(header)[:200]
                 raise FeedError(f"is no CSV of PhishTank: the header is {shown!r}; check format")
