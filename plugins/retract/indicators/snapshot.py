@@ -66,8 +66,9 @@ _STATED: Final = pa.schema(
             "expires_at",
         )
     ]
+    + [pa.field("statement", pa.string()), pa.field("stated_at", pa.timestamp("us", tz="UTC"))]
 )
-"""The columns that differ from entry to entry."""
+"""The columns that differ from entry to entry, and what tells the versions of one apart."""
 
 log = logging.getLogger(__name__)
 
@@ -159,10 +160,10 @@ def snapshot_of(entries: Iterable[Entry], source: Source, now: datetime) -> Snap
     """
     sorting = _Sorting(source)
     usable = sorting.usable(entries)
-    frames = [INDICATORS_TABLE.empty()]
+    frames = [_frame([], source, now)]
     while chunk := list(islice(usable, CHUNK)):
         frames.append(_frame(chunk, source, now))
-    rows = _without_duplicates(pl.concat(frames))
+    rows = _without_duplicates(_without_older_versions(pl.concat(frames)))
     facts = Facts(
         source=source.name,
         read_at=now,
@@ -271,7 +272,8 @@ def _frame(
 ) -> pl.DataFrame:
     """Rows of the table, by columns: a dict for each row would take five times the memory."""
     rows = (_row(listed, disposition, source, now) for listed, disposition in entries)
-    columns = dict(zip(_STATED.names, zip(*rows, strict=True), strict=True))
+    by_column = list(zip(*rows, strict=True)) or [()] * len(_STATED)
+    columns = dict(zip(_STATED.names, by_column, strict=True))
     in_force = pl.col("listed") & (pl.col("expires_at").is_null() | (pl.col("expires_at") > now))
     # Arrow makes columns of Python's values several times faster than polars does.
     frame = cast(pl.DataFrame, pl.from_arrow(pa.table(columns, schema=_STATED)))
@@ -284,7 +286,7 @@ def _frame(
         inactive_because=pl.when(in_force)
         .then(None)
         .otherwise(pl.when("listed").then(pl.lit(End.EXPIRED)).otherwise(pl.lit(End.REVOKED))),
-    ).select(_SCHEMA.names())
+    ).select(*_SCHEMA.names(), "statement", "stated_at")
 
 
 def _row(
@@ -311,6 +313,8 @@ def _row(
         min(listed.first_seen or now, now),
         not listed.revoked,
         expires_at,
+        listed.statement,
+        listed.stated_at,
     )
 
 
@@ -318,6 +322,15 @@ def indicator_id(kind: ObservableType, value: str, source: str) -> str:
     """32 hex digits: the name of one source's opinion of one value."""
     identity = "\x1f".join((kind, value, source))
     return hashlib.sha256(identity.encode()).hexdigest()[:32]
+
+
+def _without_older_versions(rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows of the table: of one statement's versions the newest, whatever value it names."""
+    if (rows["statement"] != "").any():
+        stated_at = pl.col("stated_at").fill_null(pl.lit(0).cast(_SCHEMA["last_seen"]))
+        is_newest = stated_at == stated_at.max().over("statement")
+        rows = rows.filter((pl.col("statement") == "") | is_newest)
+    return rows.select(_SCHEMA.names())
 
 
 def _without_duplicates(rows: pl.DataFrame) -> pl.DataFrame:
