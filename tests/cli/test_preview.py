@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from tests.cli.conftest import message
 from typer.testing import CliRunner, Result
 
 from retract.__main__ import app
@@ -86,6 +87,7 @@ def test_the_json_of_a_preview(
             {"source": "urls.txt", "indicators": 2, "held_back": 0, "rejected": 0, "matched": 1},
             {"source": "domains.csv", "indicators": 1, "held_back": 1, "rejected": 0, "matched": 1},
         ],
+        "held_back": {"values": 0, "top": []},
     }
 
 
@@ -132,6 +134,53 @@ def test_a_feeds_file_and_a_stix_bundle_are_feeds(
     assert (found["Pay now"]["source"], found["Pay now"]["disposition"]) == ("ours", "suspicious")
     assert found["Parcel"]["source"] == "bundle.json"
     assert made["summary"]["by_action"] == {"no_action": 3, "junk": 1, "soft_delete": 1}
+
+
+def test_what_an_allow_rule_beats_is_shown_and_left_alone(
+    tmp_path: Path, export: Path, urls: Path, table: Path, policy_file: Path
+) -> None:
+    policy_file.write_text(
+        policy_file.read_text() + "allow: [{value: 'hxxps://login[.]evil[.]test/', reason: [ours]}]"
+    )
+    common = ("--mail", export, "--feed", urls, table, "--policy", policy_file)
+    assert run(*common).exit_code == 2
+    policy_file.write_text(policy_file.read_text().replace("[ours]", "our phishing test"))
+    made = previewed(tmp_path, *common)
+    bad = next(m for m in made["messages"] if m["subject"] == "Pay now")
+    assert (bad["disposition"], bad["action"]) == ("malicious", "no_action")
+    assert (bad["left_alone"], bad["matches"]) == ("allowed", [])
+    (beaten,) = bad["overruled"]
+    assert beaten["indicator"] == "https://login.evil.test/pay"
+    assert (beaten["rule"], beaten["rule_reason"]) == (
+        "https://login.evil.test/",
+        "our phishing test",
+    )
+    assert (made["summary"]["matched"], made["summary"]["retracted"]) == (2, 1)
+    shown = " ".join(run(*common).stdout.split())
+    assert "(allowed)" in shown
+    assert "does not count: url hxxps://login[.]evil[.]test/pay" in shown
+    assert "allowed by" in shown
+    assert "judged so at delivery" not in shown
+
+
+def test_what_is_held_back_is_shown_with_what_it_would_have_met(
+    tmp_path: Path, export: Path, policy_file: Path
+) -> None:
+    (export / "google.eml").write_bytes(message("Doc", "see https://docs.google.com/a"))
+    feed = tmp_path / "feed.csv"
+    feed.write_text("indicator,type\ndocs.google.com,domain\nhttps://docs.google.com/,url\n")
+    common = ("--mail", export, "--feed", feed, "--policy", policy_file)
+    made = previewed(tmp_path, *common)
+    assert made["summary"]["retracted"] == 0
+    held_back = made["summary"]["held_back"]
+    assert held_back["values"] == 1
+    assert [(hit["value"], hit["copies"]) for hit in held_back["top"]] == [("docs.google.com", 1)]
+    shown = " ".join(run(*common).stdout.split())
+    assert "Held back: what would have been met" in shown
+    assert "domain docs[.]google[.]com" in shown
+    folder = tmp_path / "report"
+    run(*common, "--report", folder)
+    assert json.loads((folder / "report.json").read_text())["held_back"] == held_back
 
 
 def test_what_the_policy_exempts_is_judged_and_left_alone(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import polars as pl
 from pydantic import BaseModel, ConfigDict
@@ -44,10 +44,11 @@ from retract.observables.mime import extract
 from retract.observables.structure import split_headers
 from retract.policy import Policy
 from retract.reevaluation.decide import decide
+from retract.reevaluation.held_back import HeldBackHits, held_back_hits
 from retract.reevaluation.match import full_match
 from retract.reports.build import judged_by_day, make_report, sources_of
 from retract.reports.model import RunFacts, RunReport
-from retract.retraction.plan import JudgedCopy, Plan, Skipped, SkipReason, make_plan
+from retract.retraction.plan import JudgedCopy, Plan, Reason, Skipped, SkipReason, make_plan
 
 EXPORT: Final = "exported mail"
 """Stands for the connection, which an export does not have."""
@@ -73,6 +74,14 @@ class PreviewMatch(_Record):
     reference: str
 
 
+class PreviewOverruled(PreviewMatch):
+    """One that does not count, because an allow rule of the policy beats it."""
+
+    rule: str
+    """The rule's value."""
+    rule_reason: str
+
+
 class PreviewMessage(_Record):
     """What would be done with one message, and why."""
 
@@ -88,6 +97,7 @@ class PreviewMessage(_Record):
     left_alone: SkipReason | None
     """Why nothing would be done with it though it is judged to be something."""
     matches: tuple[PreviewMatch, ...]
+    overruled: tuple[PreviewOverruled, ...]
     problems: tuple[str, ...]
     """What of it could not be read."""
 
@@ -111,6 +121,7 @@ class PreviewSummary(_Record):
     unreadable: int
     """Entries of the export that are no readable message."""
     matched: int
+    """Those that an indicator meets, allowed ones included."""
     retracted: int
     """Messages something would be done with."""
     by_disposition: dict[Disposition, int]
@@ -118,6 +129,8 @@ class PreviewSummary(_Record):
     provider: Provider
     policy_digest: str
     sources: tuple[PreviewSource, ...]
+    held_back: HeldBackHits
+    """What would have been met but for the hold-back; counts messages."""
 
 
 class Preview(_Record):
@@ -156,6 +169,7 @@ class Judgement:
             policy,
             judged_by_day=judged_by_day(self.judged),
             sources=sources_of(self.indicators.lazy(), started_at),
+            held_back=self.preview.summary.held_back,
         )
 
 
@@ -216,9 +230,9 @@ def judge(
     messages = messages_frame(collected, now)
     indicators = feeds.indicators
     window = _window(collected, now)
-    matches = full_match(
-        messages.lazy(), observables_frame(collected).lazy(), indicators.lazy(), window, now
-    )
+    frames = (messages.lazy(), observables_frame(collected).lazy(), indicators.lazy())
+    matches = full_match(*frames, window, now)
+    held_back = held_back_hits(*frames, window, now)
     plan = make_plan(
         decide(messages, matches, policy, now),
         messages,
@@ -235,7 +249,7 @@ def judge(
     }
     previewed = [_previewed(message, judged) for message in read]
     unreadable = sum(message.collected is None for message in read)
-    summary = _summary(previewed, feeds, policy, provider, unreadable)
+    summary = _summary(previewed, feeds, policy, provider, unreadable, held_back)
     return Judgement(
         Preview(messages=tuple(previewed), summary=summary), plan, messages, indicators
     )
@@ -292,24 +306,33 @@ def _previewed(message: ReadMessage, judged: dict[str, JudgedCopy]) -> PreviewMe
         action=copy.action if copy and not skipped else Action.NO_ACTION,
         left_alone=skipped.reason if skipped else None,
         matches=_matches(copy),
+        overruled=_overruled(copy),
         problems=tuple(problem for problem in problems if problem),
     )
 
 
 def _matches(copy: JudgedCopy | None) -> tuple[PreviewMatch, ...]:
+    return tuple(PreviewMatch(**_match(reason)) for reason in (copy.reasons if copy else ()))
+
+
+def _overruled(copy: JudgedCopy | None) -> tuple[PreviewOverruled, ...]:
     return tuple(
-        PreviewMatch(
-            type=reason.type,
-            value=reason.observable,
-            indicator=reason.indicator,
-            disposition=reason.disposition,
-            confidence=reason.confidence,
-            source=reason.source,
-            campaign=reason.campaign,
-            reference=reason.reference,
-        )
-        for reason in (copy.reasons if copy else ())
+        PreviewOverruled(**_match(beaten), rule=beaten.rule, rule_reason=beaten.rule_reason)
+        for beaten in (copy.overruled if copy else ())
     )
+
+
+def _match(reason: Reason) -> dict[str, Any]:
+    return {
+        "type": reason.type,
+        "value": reason.observable,
+        "indicator": reason.indicator,
+        "disposition": reason.disposition,
+        "confidence": reason.confidence,
+        "source": reason.source,
+        "campaign": reason.campaign,
+        "reference": reason.reference,
+    }
 
 
 def _summary(
@@ -318,11 +341,14 @@ def _summary(
     policy: Policy,
     provider: Provider,
     unreadable: int,
+    would_have_met: HeldBackHits,
 ) -> PreviewSummary:
     dispositions = Counter(message.disposition for message in previewed)
     actions = Counter(message.action for message in previewed)
     met = Counter(
-        source for message in previewed for source in {match.source for match in message.matches}
+        source
+        for message in previewed
+        for source in {match.source for match in (*message.matches, *message.overruled)}
     )
     in_force = feeds.indicators.filter("active")
     matching = Counter(in_force.filter(pl.col("held_back").is_null())["source"])
@@ -330,7 +356,7 @@ def _summary(
     return PreviewSummary(
         messages=len(previewed),
         unreadable=unreadable,
-        matched=sum(bool(message.matches) for message in previewed),
+        matched=sum(bool(message.matches or message.overruled) for message in previewed),
         retracted=len(previewed) - actions[Action.NO_ACTION],
         by_disposition={one: dispositions[one] for one in Disposition if dispositions[one]},
         by_action={one: actions[one] for one in Action if actions[one]},
@@ -346,4 +372,5 @@ def _summary(
             )
             for snapshot in feeds.snapshots
         ),
+        held_back=would_have_met,
     )

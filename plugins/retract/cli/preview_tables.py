@@ -10,14 +10,23 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from retract.cli.preview import Preview, PreviewMessage, PreviewSummary
+from retract.cli.preview import (
+    Preview,
+    PreviewMatch,
+    PreviewMessage,
+    PreviewOverruled,
+    PreviewSummary,
+)
 from retract.cli.terminal import disposition_text, hostile, new_table
 from retract.indicators.snapshot import Snapshot
 from retract.model import Action, Disposition
+from retract.reevaluation.held_back import HeldBackHits
 from retract.reports.text import PROVIDER_NAMES, clipped, defanged, visible, words
+from retract.retraction.plan import SkipReason
 
 MAX_ROWS: Final = 50
 """Messages in the table; the JSON file and the report have all."""
+MAX_HELD_BACK: Final = 10
 
 
 def preview_tables(preview: Preview) -> RenderableType:
@@ -35,7 +44,10 @@ def preview_tables(preview: Preview) -> RenderableType:
         parts += [_problems_table(unread[:MAX_ROWS])]
     if len(unread) > MAX_ROWS:
         parts += [Text(f"… and {len(unread) - MAX_ROWS:,} more\n")]
-    return Group(*parts, _counts_table(preview.messages), _sources_table(summary))
+    parts += [_counts_table(preview.messages), _sources_table(summary)]
+    if summary.held_back.top:
+        parts += [_held_back_table(summary.held_back)]
+    return Group(*parts)
 
 
 def rejected_lines(snapshots: Sequence[Snapshot]) -> Text:
@@ -86,15 +98,34 @@ def _entry(message: PreviewMessage) -> str:
 
 
 def _why(message: PreviewMessage) -> Text:
-    first = message.matches[:1]
-    if not first:
-        return Text("judged so at delivery")
-    text = Text(f"{words(first[0].type)} {hostile(first[0].indicator)}")
-    text.append(f"\n{visible(first[0].source)}, confidence {first[0].confidence}", style="dim")
-    if first[0].campaign:
-        text.append(f", campaign {hostile(first[0].campaign)}", style="dim")
-    if len(message.matches) > 1:
-        text.append(f"\nand {len(message.matches) - 1} more", style="dim")
+    parts = []
+    if message.matches:
+        parts.append(_first_match(message.matches))
+    elif message.left_alone is not SkipReason.ALLOWED:
+        parts.append(Text("judged so at delivery"))
+    if message.overruled:
+        parts.append(_first_overruled(message.overruled))
+    return Text("\n").join(parts)
+
+
+def _first_match(matches: Sequence[PreviewMatch]) -> Text:
+    first = matches[0]
+    text = Text(f"{words(first.type)} {hostile(first.indicator)}")
+    text.append(f"\n{visible(first.source)}, confidence {first.confidence}", style="dim")
+    if first.campaign:
+        text.append(f", campaign {hostile(first.campaign)}", style="dim")
+    if len(matches) > 1:
+        text.append(f"\nand {len(matches) - 1} more", style="dim")
+    return text
+
+
+def _first_overruled(overruled: Sequence[PreviewOverruled]) -> Text:
+    first = overruled[0]
+    text = Text(f"does not count: {words(first.type)} {hostile(first.indicator)}")
+    text.append(f"\n{visible(first.source)}; allowed by {hostile(first.rule)}", style="dim")
+    text.append(f": {visible(first.rule_reason)}", style="dim")
+    if len(overruled) > 1:
+        text.append(f"\nand {len(overruled) - 1} more", style="dim")
     return text
 
 
@@ -128,4 +159,20 @@ def _sources_table(summary: PreviewSummary) -> Table:
     for source in summary.sources:
         numbers = (source.indicators, source.held_back, source.rejected, source.matched)
         table.add_row(Text(visible(source.source)), *(f"{number:,}" for number in numbers))
+    return table
+
+
+def _held_back_table(held_back: HeldBackHits) -> Table:
+    """What good mail names too, and so matches nothing."""
+    table = new_table(title="Held back: what would have been met")
+    table.add_column("indicator", ratio=4, overflow="fold")
+    table.add_column("why", ratio=5, overflow="fold")
+    table.add_column("feed", ratio=2, overflow="fold")
+    table.add_column("messages", justify="right")
+    for hit in held_back.top[:MAX_HELD_BACK]:
+        value = Text(f"{words(hit.type)} {hostile(hit.value)}")
+        feeds = Text(visible(", ".join(hit.sources)))
+        table.add_row(value, Text(hostile(hit.reason)), feeds, f"{hit.copies:,}")
+    if held_back.values > MAX_HELD_BACK:
+        table.caption = f"… and {held_back.values - MAX_HELD_BACK:,} more: --json and --report name the first 100"
     return table
