@@ -7,13 +7,13 @@ import re
 from collections.abc import Iterator
 from datetime import timedelta
 from enum import StrEnum
-from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
+    BeforeValidator,
     ConfigDict,
     Field,
     StrictBool,
@@ -23,6 +23,8 @@ from pydantic import (
 
 from retract.errors import FeedConfigurationError
 from retract.indicators.hold_back.settings import HoldBackSettings
+from retract.model import ObservableType
+from retract.observables import EXTRACTOR_VERSION
 from retract.observables.written import AnyType
 from retract.settings_file import (
     ActionableDisposition,
@@ -74,12 +76,20 @@ class Service(StrEnum):
     """A folder of MISP events with their manifest.json; format misp."""
 
 
+READING: Final = 1
+"""To be raised with every change of what parsers make of the same bytes: then all is read anew."""
+
 FORMAT_OF_SERVICE: Final = {
     Service.TAXII: Format.STIX,
     Service.MISP_SERVER: Format.MISP,
     Service.MISP_FEED: Format.MISP,
 }
 OBJECT_STORES: Final = ("s3", "gs", "az", "abfs", "abfss")
+
+PATTERN_TYPES: Final = frozenset(
+    {ObservableType.SUBJECT_PATTERN, ObservableType.DISPLAY_NAME_PATTERN}
+)
+"""Campaign rules: they count only for a named campaign, and for a time."""
 
 _STATE_THE_TYPE: Final = frozenset(
     {Format.HOSTS, Format.ADBLOCK, Format.STIX, Format.MISP}
@@ -121,22 +131,44 @@ TimeToLive = Annotated[Duration, AfterValidator(_lifetime)]
 Text = Annotated[str, Field(min_length=1, max_length=1000)]
 
 
+def _one_line(text: str) -> str:
+    text = text.strip()
+    if not text.isprintable():
+        raise ValueError("write one line of printable text")
+    return text
+
+
+Words = Annotated[str, AfterValidator(_one_line), Field(strict=True, max_length=200)]
+
+
 def _tag_pattern(text: str) -> str:
     if not text.strip():
         raise ValueError("an empty tag")
     return text.strip().lower()
 
 
-Share = Annotated[float, Field(ge=0, le=1)]
+def _tags_once(stated: object) -> object:
+    """Case does not count, so one of two that differ in it would be lost."""
+    tags = [str(tag).strip().lower() for tag in stated] if isinstance(stated, dict) else []
+    if twice := sorted({tag for tag in tags if tags.count(tag) > 1}):
+        raise ValueError(f"written twice, but for case: {', '.join(map(repr, twice))}")
+    return stated
+
+
+TagPattern = Annotated[str, AfterValidator(_tag_pattern), Field(max_length=200)]
+TagDispositions = Annotated[
+    dict[TagPattern, ActionableDisposition | Literal["ignore"]],
+    BeforeValidator(_tags_once),
+]
 
 
 class JumpGuard(Section):
     """How much a source may change from one reading to the next before it counts as broken."""
 
-    may_shrink_to: Share = 0.5
+    may_shrink_to: Annotated[float, Field(strict=True, ge=0, le=1)] = 0.5
     """Of what the last reading listed; 0 allows all."""
-    may_grow_to: Annotated[float, Field(ge=1, le=1_000_000)] = 3.0
-    from_size: Annotated[int, Field(ge=0)] = 100
+    may_grow_to: Annotated[float, Field(strict=True, ge=1, le=1_000_000)] = 3.0
+    from_size: Annotated[int, Field(strict=True, ge=0)] = 100
     """Smaller readings on both sides may change at will."""
 
 
@@ -174,11 +206,9 @@ class Source(Section):
     type: AnyType = "auto"
     """What the values are, where neither the format nor a column says so."""
     disposition: ActionableDisposition
-    disposition_by_tag: dict[
-        Annotated[str, AfterValidator(_tag_pattern)], ActionableDisposition | Literal["ignore"]
-    ] = Field(default_factory=dict)
+    disposition_by_tag: TagDispositions = Field(default_factory=dict)
     """By tag or label, * allowed, in any case: the gravest that fits an entry's tags counts before
-    all else. ``ignore``: such entries are left out."""
+    all else. ``ignore``: such entries are left out, whatever else fits."""
     confidence: Annotated[int, Field(strict=True, ge=0, le=100)]
     """Of entries that state none."""
     confidence_floor: Annotated[int, Field(strict=True, ge=0, le=100)] = 0
@@ -190,8 +220,9 @@ class Source(Section):
     time_to_live, so that taking a line out of an own list revokes it; of a service that gives
     only what is new, never."""
     jump_guard: JumpGuard = JumpGuard()
-    campaign: str = ""
-    reference: str = ""
+    campaign: Words = ""
+    reference: Annotated[str, AfterValidator(_one_line), Field(strict=True, max_length=2000)] = ""
+    """Where entries name none themselves."""
     columns: Columns | None = None
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
     header: Literal[True] | tuple[Text, ...] = True
@@ -204,7 +235,7 @@ class Source(Section):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        misfits = [*self._format_misfits(), *self._service_misfits()]
+        misfits = [*self._format_misfits(), *self._service_misfits(), *self._pattern_misfits()]
         if misfits:
             raise Misfits(*misfits)
         return self
@@ -235,6 +266,15 @@ class Source(Section):
         if self.connection is not None and not self.is_remote:
             yield ("connection",), "a file needs none"
 
+    def _pattern_misfits(self) -> Iterator[tuple[SettingPath, str]]:
+        if self.type not in PATTERN_TYPES:
+            return
+        columns = self.columns
+        if not self.campaign and not (columns and columns.campaign):
+            yield ("campaign",), f"a {self.type} counts only for a named campaign: name one"
+        if self.time_to_live is None and not (columns and columns.expires_at):
+            yield ("time_to_live",), f"a {self.type} counts only for a time: say how long, as P30D"
+
     @property
     def is_remote(self) -> bool:
         return bool(_SCHEME.match(self.location))
@@ -256,10 +296,12 @@ class Source(Section):
             return self.absence_revokes
         return self.time_to_live is None and self.service is None
 
-    @cached_property
+    @property
     def digest(self) -> str:
-        """SHA-256 of the settings as hex: another reading of the same bytes may differ with it."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+        """SHA-256 as hex of all that a reading of the same bytes depends on: the settings, and
+        what the program makes of them."""
+        said = (READING, EXTRACTOR_VERSION, self.model_dump_json())
+        return hashlib.sha256(repr(said).encode()).hexdigest()
 
     @field_serializer("time_to_live")
     def _iso(self, value: timedelta | None) -> str | None:
@@ -277,9 +319,14 @@ class FeedsFile(Section):
     hold_back: HoldBackSettings = HoldBackSettings()
 
     @model_validator(mode="after")
-    def _names_are_unique(self) -> Self:
+    def _names_are_free(self) -> Self:
         names = [source.name.lower() for source in self.sources]
-        misfits = [
+        misfits: list[tuple[SettingPath, str]] = [
+            (("sources", number, "name"), f"{name!r} is what people add by hand: choose another")
+            for number, name in enumerate(names)
+            if name == ANALYSTS
+        ]
+        misfits += [
             (("sources", number, "name"), f"two are named {name!r}; every name must be another")
             for number, name in enumerate(names)
             if name in names[:number]

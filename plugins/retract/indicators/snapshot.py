@@ -19,7 +19,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from retract.errors import FeedError
-from retract.indicators.feeds import IGNORE, Source
+from retract.indicators.feeds import IGNORE, PATTERN_TYPES, Source
 from retract.indicators.fetching.document import Marks
 from retract.indicators.listed import Entry, LeftOut, Listed, Rejected
 from retract.lake.tables import INDICATORS, INDICATORS_TABLE
@@ -43,7 +43,6 @@ MOST_SIGHTINGS: Final = 2**31 - 1
 """What a feed says beyond these bounds is cut: it is for people, and nothing is matched with it."""
 
 _FACTS: Final = "retract.snapshot"
-_PATTERNS: Final = frozenset({ObservableType.SUBJECT_PATTERN, ObservableType.DISPLAY_NAME_PATTERN})
 _SCHEMA: Final = INDICATORS_TABLE.empty().schema
 _STATED: Final = pa.schema(
     [
@@ -223,7 +222,7 @@ class _Sorting:
             if isinstance(entry, LeftOut):
                 self._leave_out(entry)
                 continue
-            if entry.type in _PATTERNS and (reason := self._unbounded(entry)):
+            if entry.type in PATTERN_TYPES and (reason := self._unbounded(entry)):
                 self._reject(Rejected(entry.value, reason))
                 continue
             stated = _by_tag(by_tag, entry.tags) if by_tag else None
@@ -260,11 +259,18 @@ def _by_tag(
     """What the tags make of an entry; None when none of them is named."""
     lower = [tag.strip().lower() for tag in tags]
     fitting = {
-        stated for pattern, stated in by_tag if any(fnmatchcase(tag, pattern) for tag in lower)
+        stated
+        for pattern, stated in by_tag
+        if any(fnmatchcase(tag, _only_stars(pattern)) for tag in lower)
     }
     if IGNORE in fitting:
         return IGNORE
     return Disposition.gravest(Disposition(one) for one in fitting) if fitting else None
+
+
+def _only_stars(pattern: str) -> str:
+    """Brackets and question marks stand for themselves: tags are full of them."""
+    return pattern.replace("[", "[[]").replace("?", "[?]")
 
 
 def _frame(
