@@ -57,6 +57,8 @@ def site(answer: Callable[[Asked], Says]) -> Iterator[Site]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        wbufsize = 64 * 1024
+        disable_nagle_algorithm = True
         timeout = 10
 
         def handle_any(self) -> None:
@@ -69,7 +71,9 @@ def site(answer: Callable[[Asked], Says]) -> Iterator[Site]:
                 self.close_connection = True
                 said.raw(self.connection)
                 return
-            self.send_response(said.status)
+            # The base class would tell its own time beside the one that the headers tell.
+            respond = self.send_response_only if "Date" in said.headers else self.send_response
+            respond(said.status)
             for name, value in {"Content-Length": str(len(said.body)), **said.headers}.items():
                 self.send_header(name, value)
             self.end_headers()

@@ -75,9 +75,16 @@ class MispServerReading:
         deadline = limits.SERVICE_DEADLINE
         with HttpClient(self._source, self._credentials, deadline=deadline) as client:
             search = _Search(client, self._source)
-            yield from search.all() if self._since is None else search.news(self._since)
-        began = search.began - OVERLAP
-        self._marks = Marks(cursor=str(max(int(began.timestamp()), self._since or 0)))
+            try:
+                yield from search.all() if self._since is None else search.news(self._since)
+            except Unchanged:
+                self._mark(search)
+                raise
+            self._mark(search)
+
+    def _mark(self, search: _Search) -> None:
+        began = int((search.began - OVERLAP).timestamp())
+        self._marks = Marks(cursor=str(max(began, self._since or 0)))
 
     def marks(self) -> Marks:
         return self._marks
