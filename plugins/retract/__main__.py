@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from retract.errors import RetractError
+from retract.cli.indicators import indicators_app
+from retract.cli.told import told
 from retract.model import Disposition, Provider
 
 # Commands import what they need when they run: `--help` should not wait for table engines.
@@ -21,13 +20,14 @@ Actionable = Literal["malicious", "suspicious", "spoof", "spam", "bulk"]
 
 app = typer.Typer(
     help="Finds delivered mail that is known to be bad now, and takes it out of the mailboxes.\n\n"
-    "The DAGs in Airflow do that; here is what needs neither Airflow nor a tenant.",
+    "The DAGs in Airflow do that; here is what a person does without them.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
 policy_app = typer.Typer(help="Policy files.", no_args_is_help=True)
 app.add_typer(policy_app, name="policy")
+app.add_typer(indicators_app, name="indicators")
 
 
 @app.callback()
@@ -76,7 +76,7 @@ def preview(
     """
     from retract.cli.run_preview import run_preview
 
-    with _told():
+    with told():
         run_preview(
             mail,
             [*feed, *(more_feeds or ())],
@@ -102,20 +102,8 @@ def policy_check(
     """
     from retract.cli.check_policy import check_policy
 
-    with _told():
+    with told():
         check_policy(file, datetime.now(UTC))
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    """An error that a person can mend is a message and an exit code, no traceback."""
-    try:
-        yield
-    except RetractError as error:
-        from retract.cli.terminal import console, plain
-
-        console(stderr=True).print(plain(str(error), style="red"))
-        raise typer.Exit(2) from error
 
 
 if __name__ == "__main__":

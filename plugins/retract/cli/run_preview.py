@@ -14,7 +14,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from retract.cli.preview import judge, read_feeds, read_messages
 from retract.cli.preview_tables import preview_tables, rejected_lines
-from retract.cli.terminal import console, plain
+from retract.cli.terminal import console, plain, step
 from retract.errors import ConfigurationError
 from retract.mailboxes.exported_mail import read_exported_mail
 from retract.model import Disposition, Provider
@@ -45,14 +45,14 @@ def run_preview(
     policy = load_policy(policy_file)
     exported = read_exported_mail(mail)
     notes = console(stderr=True)
-    with _step(notes, "Reading feeds"):
+    with step(notes, "Reading feeds"):
         indicators = read_feeds(feeds, disposition, started_at)
     notes.print(rejected_lines(indicators.snapshots), end="")
     read = list(_counted(notes, "Reading messages", read_messages(exported, provider, started_at)))
     if not read:
         nothing = f"There is no mail in {mail}: expected .eml files, an mbox or a Maildir."
         notes.print(plain(nothing, style="yellow"))
-    with _step(notes, "Matching"):
+    with step(notes, "Matching"):
         judged = judge(read, indicators, policy, provider, started_at)
     shown = notes if json == STDOUT else console()
     shown.print(preview_tables(judged.preview))
@@ -64,7 +64,7 @@ def run_preview(
         notes.print(plain(f"JSON: {json}"))
     if report is not None:
         facts = judged.report(policy, mail=mail, started_at=started_at, ended_at=clock())
-        with _step(notes, "Drawing the report"), _writing(report):
+        with step(notes, "Drawing the report"), _writing(report):
             paths = write_report(facts, report)
         notes.print(plain(f"Report: {paths.html}"))
 
@@ -75,16 +75,6 @@ def _writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise ConfigurationError(f"{path}: cannot be written: {error.strerror}") from error
-
-
-@contextmanager
-def _step(notes: Console, name: str) -> Iterator[None]:
-    """Shows that something is going on, at a terminal."""
-    if not notes.is_terminal:
-        yield
-        return
-    with notes.status(name):
-        yield
 
 
 def _counted(notes: Console, name: str, things: Iterable[T]) -> Iterator[T]:

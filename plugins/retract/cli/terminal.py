@@ -6,8 +6,12 @@ may hold markup, escape sequences and links of its own.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
+from pydantic import BaseModel
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -18,6 +22,7 @@ from retract.reports.text import clipped, defanged, visible
 
 _PIPED_WIDTH: Final = 120
 _MAX_TEXT: Final = 120
+_MAX_VALUE: Final = 400
 _STYLES: Final = {
     Disposition.MALICIOUS: "bold red",
     Disposition.SUSPICIOUS: "yellow",
@@ -45,6 +50,11 @@ def hostile(text: str) -> str:
     return clipped(defanged(text), _MAX_TEXT)
 
 
+def value_text(value: str) -> Text:
+    """An indicator's value: defanged, and all of it but what no screen has room for."""
+    return Text(clipped(defanged(value), _MAX_VALUE))
+
+
 def disposition_text(disposition: Disposition) -> Text:
     """The disposition in its colour."""
     return Text(disposition, style=_STYLES.get(disposition, ""))
@@ -53,3 +63,18 @@ def disposition_text(disposition: Disposition) -> Text:
 def new_table(title: str | None = None) -> Table:
     """A table without columns, in the look all have."""
     return Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+
+
+def json_text(model: BaseModel) -> str:
+    """The model as JSON in ASCII: nothing in it acts on a terminal."""
+    return json.dumps(model.model_dump(mode="json"), indent=1) + "\n"
+
+
+@contextmanager
+def step(notes: Console, name: str) -> Iterator[None]:
+    """Shows that something is going on, at a terminal."""
+    if not notes.is_terminal:
+        yield
+        return
+    with notes.status(name):
+        yield

@@ -56,6 +56,10 @@ class Opinion:
     expires_at: datetime | None = None
     """None: TIME_TO_LIVE after the entry."""
 
+    def ends_at(self, now: datetime) -> datetime:
+        """Until when it counts if it is entered now."""
+        return self.expires_at or now + TIME_TO_LIVE
+
 
 def entered(values: Iterable[TypedValue], opinion: Opinion, now: datetime) -> Snapshot:
     """The values as a snapshot of the analysts' source."""
@@ -70,7 +74,7 @@ def entered(values: Iterable[TypedValue], opinion: Opinion, now: datetime) -> Sn
             confidence=opinion.confidence,
             campaign=opinion.campaign,
             reference=reference,
-            expires_at=opinion.expires_at,
+            expires_at=opinion.ends_at(now),
         )
         for kind, value in values
     )

@@ -1,0 +1,36 @@
+"""Which copies meet which indicators, held back or not: for counting, not for judging."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from retract.reevaluation.match import looked_up
+
+_LOOKUP = ("type", "key", "lookup")
+
+
+def copies_met(
+    messages: pl.LazyFrame, observables: pl.LazyFrame, indicators: pl.DataFrame
+) -> pl.LazyFrame:
+    """(indicator_id, copy_id) pairs, some of them several times.
+
+    The frames have the shapes of the lake's tables. Unlike matches the pairs carry no texts, so
+    that an indicator that meets half the mail can be counted, too.
+    """
+    found = [] if indicators.is_empty() else looked_up(messages, observables, indicators.lazy())
+    if not found:
+        return pl.LazyFrame(schema={"indicator_id": pl.String, "copy_id": pl.String})
+    listed = indicators.lazy().select("indicator_id", "exact_only", *_LOOKUP)
+    return (
+        pl.concat(found)
+        .select("copy_id", "exact", *_LOOKUP)
+        .join(listed, on=_LOOKUP, how="inner")
+        .filter(pl.col("exact") | ~pl.col("exact_only"))
+        .select("indicator_id", "copy_id")
+    )
+
+
+def counted(pairs: pl.LazyFrame) -> dict[str, int]:
+    """How many copies meet each indicator; those that none meets are left out."""
+    counts = pairs.group_by("indicator_id").agg(pl.col("copy_id").n_unique())
+    return dict(counts.collect(engine="streaming").iter_rows())
