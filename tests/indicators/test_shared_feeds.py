@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
 from retract.errors import FeedError
@@ -41,9 +39,22 @@ def test_public_suffixes_among_published_domains_are_held_back(shared_data, now)
     assert len(held) < 0.01 * rows.height
 
 
-@pytest.mark.parametrize("name", ["misp_event_badiis.json", "misp_event_mozi.json"])
-def test_a_misp_event_is_no_stix_bundle(shared_data, now, name):
-    path = shared_data / "feeds" / name
-    assert json.loads(path.read_text(encoding="utf-8"))
-    with pytest.raises(FeedError, match="no STIX bundle"):
+def test_a_published_misp_event_lists_what_is_for_detection(shared_data, now):
+    path = shared_data / "feeds" / "misp_event_mozi.json"
+
+    snapshot = read_source(feeds_of_files([path]).sources[0], now)
+
+    listed = dict(snapshot.rows.group_by("type").len().iter_rows())
+    assert listed == {"md5": 21, "sha1": 21, "sha256": 21, "url": 11}
+    assert snapshot.facts.left_out == 151 - 74
+    assert snapshot.facts.rejected == 0
+    assert snapshot.rows["campaign"].unique().to_list() == [
+        "Who killed Mozi? Finally putting the IoT zombie botnet in its grave"
+    ]
+
+
+def test_a_published_misp_event_without_anything_for_detection_is_an_error(shared_data, now):
+    path = shared_data / "feeds" / "misp_event_badiis.json"
+
+    with pytest.raises(FeedError, match=r"all 244 entries are left out; .*to_ids is false"):
         read_source(feeds_of_files([path]).sources[0], now)
