@@ -40,6 +40,10 @@ install: $(PACKAGE) ## Make .venv with the pinned requirements (PYTHON=… choos
 test: lint types floors ## Run all checks and all tests (PYTEST_ARGS="-k …" narrows them)
 	@$(BIN)/pytest $(PYTEST_ARGS)
 
+.PHONY: fuzz
+fuzz: $(DEV) ## Give every parser broken input (SECONDS=60), and count it
+	@$(BIN)/python -m tests.fuzz.fuzzer $(if $(SECONDS),--seconds "$(SECONDS)") --seed "$$RANDOM"
+
 .PHONY: lint
 lint: $(DEV) ## Check style and formatting
 	@$(BIN)/ruff check
