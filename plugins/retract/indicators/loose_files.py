@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
@@ -167,7 +166,7 @@ def _are_most(things: Sequence[object], are: Sequence[bool]) -> bool:
 def _of_table(text: str, sample: Sequence[str], *, must_be: bool) -> _Settings | None:
     first = next((line for line in sample if not line.startswith("#")), "")
     delimiter = max(_DELIMITERS, key=first.count)
-    header = next(csv.reader([first], delimiter=delimiter), [])
+    header = [cell.strip().strip('"') for cell in first.split(delimiter)]
     value = _named(header, _VALUE_NAMES)
     if value is None:
         if must_be and first:

@@ -4,44 +4,17 @@ import json
 from datetime import UTC, datetime
 
 import pytest
+from tests.indicators.formats.samples import (
+    THREATFOX,
+    THREATFOX_ANSWER,
+    THREATFOX_JSON,
+    URLHAUS,
+    URLHAUS_ANSWER,
+    URLHAUS_BEFORE_LAST_ONLINE,
+    URLHAUS_JSON,
+)
 
 from retract.errors import FeedError
-
-URLHAUS = """\
-################################################################\r
-# abuse.ch URLhaus Database Dump (CSV - recent URLs only)      #\r
-# Last updated: 2026-01-31 11:54:05 (UTC)                      #\r
-#                                                              #\r
-# Terms Of Use: https://urlhaus.abuse.ch/api/                  #\r
-# For questions please contact urlhaus [at] abuse.ch           #\r
-################################################################\r
-#\r
-# id,dateadded,url,url_status,last_online,threat,tags,urlhaus_link,reporter\r
-"3386719","2026-01-31 11:41:05","http://198.51.100.7:53141/bin.sh","online","2026-01-31 11:41:05","malware_download","32-bit,elf,mips,Mozi","https://urlhaus.abuse.ch/url/3386719/","geenensp"\r
-"3386718","2026-01-31 11:40:44","https://evil.example/a,b/x.exe?id=1","offline","","malware_download","None","https://urlhaus.abuse.ch/url/3386718/","anonymous"\r
-"""
-URLHAUS_BEFORE_LAST_ONLINE = """\
-# id,dateadded,url,url_status,threat,tags,urlhaus_link,reporter
-"7","2019-01-31 11:41:05","http://evil.example/old","offline","malware_download","doc,emotet","https://urlhaus.abuse.ch/url/7/","x"
-"""
-THREATFOX = """\
-################################################################
-# ThreatFox IOCs: recent additions - CSV format                #
-# Last updated: 2026-01-31 11:50:30 UTC                        #
-#                                                              #
-# Terms Of Use: https://threatfox.abuse.ch/faq/#tos            #
-# For questions please contact threatfox [at] abuse.ch         #
-################################################################
-#
-# "first_seen_utc","ioc_id","ioc_value","ioc_type","threat_type","fk_malware","malware_alias","malware_printable","last_seen_utc","confidence_level","is_compromised","reference","tags","anonymous","reporter"
-"2026-01-31 11:46:30", "1844853", "198.51.100.36:5555", "ip:port", "botnet_cc", "win.cobalt_strike", "Agentemis,BEACON,CobaltStrike,cobeacon", "Cobalt Strike", "2026-01-31 11:48:23", "75", "False", "None", "CobaltStrike,drb-ra", "0", "abuse_ch"
-"2026-01-31 11:40:00", "1844852", "https://evil.example/path?q=a,b", "url", "payload_delivery", "win.vidar", "None", "Vidar", "", "100", "True", "https://r.example/1", "ClickFix", "0", "x"
-"2026-01-31 11:30:00", "1844851", "evil.example", "domain", "botnet_cc", "unknown", "None", "Unknown malware", "", "50", "False", "None", "None", "1", "anonymous"
-"2026-01-31 11:20:00", "1844850", "boss@evil.example", "envelope_from", "phishing", "win.x", "None", "X", "", "50", "False", "None", "None", "1", "anonymous"
-"2026-01-31 11:10:00", "1844849", "3DD25CBFE76DB155615283F905992030468F3DA9", "sha1_hash", "payload", "win.vidar", "None", "Vidar", "", "95", "False", "None", "None", "0", "x"
-"2026-01-31 11:00:00", "1844848", "ab", "sha3_384_hash", "payload", "win.vidar", "None", "Vidar", "", "95", "False", "None", "None", "0", "x"
-# Number of entries: 6
-"""  # noqa: E501 - as it is published
 
 
 def test_a_csv_of_urlhaus(read):
@@ -75,56 +48,11 @@ def test_a_header_may_be_a_row(read):
 
 
 def test_a_json_dump_of_urlhaus(read):
-    dump = {
-        "3386719": [
-            {
-                "dateadded": "2026-01-31 11:41:05 UTC",
-                "url": "http://198.51.100.7:53141/bin.sh",
-                "url_status": "online",
-                "last_online": "2026-01-31 11:41:05 UTC",
-                "threat": "malware_download",
-                "tags": ["32-bit", "elf", "mips", "Mozi"],
-                "urlhaus_link": "https://urlhaus.abuse.ch/url/3386719/",
-                "reporter": "geenensp",
-            }
-        ],
-        "3386718": [
-            {
-                "dateadded": "2026-01-31 11:40:44 UTC",
-                "url": "https://evil.example/a,b/x.exe?id=1",
-                "url_status": "offline",
-                "last_online": None,
-                "threat": "malware_download",
-                "tags": None,
-                "urlhaus_link": "https://urlhaus.abuse.ch/url/3386718/",
-                "reporter": "anonymous",
-            }
-        ],
-    }
-    assert read("urlhaus", json.dumps(dump)) == read("urlhaus", URLHAUS)
+    assert read("urlhaus", URLHAUS_JSON) == read("urlhaus", URLHAUS)
 
 
 def test_an_answer_of_the_api_of_urlhaus(read):
-    answer = {
-        "query_status": "ok",
-        "urls": [
-            {
-                "id": "223622",
-                "urlhaus_reference": "https://urlhaus.abuse.ch/url/223622/",
-                "url": "http://evil.example/server.exe",
-                "url_status": "offline",
-                "host": "evil.example",
-                "date_added": "2026-01-19 01:33:26 UTC",
-                "threat": "malware_download",
-                "blacklists": {"spamhaus_dbl": "not listed", "surbl": "not listed"},
-                "reporter": "Gandylyan1",
-                "larted": "true",
-                "tags": ["exe"],
-            }
-        ],
-    }
-
-    listed = read("urlhaus", json.dumps(answer)).listed[0]
+    listed = read("urlhaus", URLHAUS_ANSWER).listed[0]
 
     assert listed.value == "http://evil.example/server.exe"
     assert listed.first_seen == datetime(2026, 1, 19, 1, 33, 26, tzinfo=UTC)
@@ -162,45 +90,9 @@ def test_threatfox_without_a_header_and_before_it_said_what_is_compromised(read)
     assert read("threatfox", now).listed == read("threatfox", THREATFOX).listed
 
 
-@pytest.mark.parametrize("shape", ["export", "answer"])
-def test_threatfox_as_json(read, shape):
-    export = {
-        "ioc_value": "198.51.100.36:5555",
-        "ioc_type": "ip:port",
-        "threat_type": "botnet_cc",
-        "malware": "win.cobalt_strike",
-        "malware_alias": "Agentemis,BEACON,CobaltStrike,cobeacon",
-        "malware_printable": "Cobalt Strike",
-        "first_seen_utc": "2026-01-31 11:46:30",
-        "last_seen_utc": None,
-        "confidence_level": 75,
-        "is_compromised": False,
-        "reference": None,
-        "tags": "CobaltStrike,drb-ra",
-        "anonymous": "0",
-        "reporter": "abuse_ch",
-    }
-    answer = {
-        "id": "1844853",
-        "ioc": "198.51.100.36:5555",
-        "ioc_type": "ip:port",
-        "ioc_type_desc": "ip:port combination that is used for botnet Command&control (C&C)",
-        "threat_type": "botnet_cc",
-        "malware": "win.cobalt_strike",
-        "malware_printable": "Cobalt Strike",
-        "malware_malpedia": "https://malpedia.caad.fkie.fraunhofer.de/details/win.cobalt_strike",
-        "confidence_level": 75,
-        "first_seen": "2026-01-31 11:46:30 UTC",
-        "last_seen": None,
-        "reference": None,
-        "reporter": "abuse_ch",
-        "tags": ["CobaltStrike", "drb-ra"],
-    }
-    whole = {"1844853": [export]} if shape == "export" else {"query_status": "ok", "data": [answer]}
-
-    found = read("threatfox", json.dumps(whole))
-
-    assert found.listed == read("threatfox", THREATFOX).listed[:1]
+@pytest.mark.parametrize("text", [THREATFOX_JSON, THREATFOX_ANSWER], ids=["export", "answer"])
+def test_threatfox_as_json(read, text):
+    assert read("threatfox", text).listed == read("threatfox", THREATFOX).listed[:1]
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,8 @@ from retract.indicators.formats.contents import json_of, lines_of, text_of
         ("ä\n".encode("utf-16"), "ä\n"),
         ("ä\n".encode("utf-16-be").join([b"\xfe\xff", b""]), "ä\n"),
         (b"b\xe9zier", "b\udce9zier"),
+        (b"a\rb\r", "a\nb\n"),
+        (b"a\r\nb\r", "a\r\nb\r"),
     ],
 )
 def test_text_is_decoded(data, text):
@@ -56,7 +58,6 @@ def test_an_address_in_angle_brackets_is_no_markup():
         ("", []),
         ("a\n\nb\n", [(1, "a"), (2, ""), (3, "b")]),
         ("a\r\nb", [(1, "a"), (2, "b")]),
-        ("a\rb\r", [(1, "a"), (2, "b")]),
         ("a\u2028b\x0cc\n", [(1, "a\u2028b\x0cc")]),
     ],
 )

@@ -1,34 +1,9 @@
 from __future__ import annotations
 
 import pytest
+from tests.indicators.formats.samples import BLOCKLIST
 
 from retract.errors import FeedError
-
-BLOCKLIST = """\
-# Title: StevenBlack/hosts
-# Date: 31 January 2026 12:00:00 (UTC)
-# Number of unique domains: 4
-
-127.0.0.1 localhost
-127.0.0.1 localhost.localdomain
-127.0.0.1 local
-255.255.255.255 broadcasthost
-::1 localhost
-::1 ip6-loopback
-fe80::1%lo0 localhost
-ff00::0 ip6-mcastprefix
-ff02::2 ip6-allrouters
-0.0.0.0 0.0.0.0
-
-# Custom host records are listed here.
-
-0.0.0.0 evil.example www.Evil.Example # phish, since January
-127.0.0.1\tpayload.example
-::1 six.example
-:: seven.example
-0 short.example
-0.0.0.0 *.wild.example
-"""
 
 
 def test_names_that_are_sent_to_nowhere_are_indicators(read):

@@ -1,33 +1,15 @@
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 
 import pytest
+from tests.indicators.formats.samples import PHISHTANK as CSV
+from tests.indicators.formats.samples import phishtank_json
 
 from retract.errors import FeedError
 
-CSV = """\
-phish_id,url,phish_detail_url,submission_time,verified,verification_time,online,target
-8888001,https://evil.example/login,http://www.phishtank.com/phish_detail.php?phish_id=8888001,2026-01-13T03:10:00+00:00,yes,2026-01-13T04:12:31+00:00,yes,"1st National, Bank"
-8888002,"http://b.example/a,b?x=1&amp;y",http://www.phishtank.com/phish_detail.php?phish_id=8888002,2026-01-13T05:00:00+00:00,yes,2026-01-13T06:00:00+00:00,yes,Other
-8888003,http://c.example/,http://www.phishtank.com/phish_detail.php?phish_id=8888003,2026-01-13T05:00:00+00:00,no,,yes,Other
-8888004,http://d.example/,http://www.phishtank.com/phish_detail.php?phish_id=8888004,2026-01-13T05:00:00+00:00,yes,2026-01-13T06:00:00+00:00,no,Other
-"""  # noqa: E501 - as it is published
 
-
-def as_json(text):
-    header, *rows = text.splitlines()
-    import csv
-
-    records = list(csv.DictReader([header, *rows]))
-    details = [{"ip_address": "203.0.113.9", "cidr_block": "203.0.113.0/24", "rir": "ripencc"}]
-    return json.dumps(
-        [{**one, "phish_id": int(one["phish_id"]), "details": details} for one in records]
-    )
-
-
-@pytest.mark.parametrize("text", [CSV, as_json(CSV)], ids=["csv", "json"])
+@pytest.mark.parametrize("text", [CSV, phishtank_json(CSV)], ids=["csv", "json"])
 def test_verified_phish_that_is_online_is_listed(read, text):
     found = read("phishtank", text)
 
@@ -82,7 +64,7 @@ def test_a_bad_row_is_rejected_alone(read, row, reason):
         ),
         ("https://evil.example/\n", "no CSV of PhishTank"),
         (CSV[: CSV.index("Bank")], "line 2: a quotation mark there is never closed"),
-        (as_json(CSV)[:-30], "ends in the middle"),
+        (phishtank_json(CSV)[:-30], "ends in the middle"),
         ('{"errortext": "invalid key"}', "no list as PhishTank writes it"),
         ("<!DOCTYPE html><html>Just a moment...", "HTML page"),
         ('<?xml version="1.0"?><output><meta/></output>', "XML instead of data"),

@@ -155,9 +155,9 @@ def _require_no_narrowing(options: tuple[str, ...]) -> None:
         elif name in _REQUESTS:
             only_requests |= not negation
         elif name not in _CHANGES_NOTHING:
-            raise _Unusable(f"counts only in part: ${option[:60]}")
+            raise _Unusable(f"counts only in part: {option[:60]!r}")
     if only_requests and not opens_links:
-        raise _Unusable("counts for what a page asks for, not for links: $" + options[0][:60])
+        raise _Unusable(f"counts for what a page asks for, not for links: {options[0][:60]!r}")
 
 
 def _named(pattern: str) -> _Named:

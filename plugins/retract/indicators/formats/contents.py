@@ -38,6 +38,8 @@ def text_of(data: bytes) -> str:
         text = data.decode("utf-8", "surrogateescape").removeprefix("\ufeff")
     if "\x00" in text:
         raise FeedError("is binary data, no text: check that the location is the feed itself")
+    if "\r" in text and "\n" not in text:  # as systems of the last century end lines
+        text = text.replace("\r", "\n")
     start = text[:4096]
     if _MARKUP.match(start):
         what = "an HTML page" if _HTML.search(start) else "XML"
@@ -50,8 +52,6 @@ def text_of(data: bytes) -> str:
 
 def lines_of(text: str) -> Iterator[tuple[int, str]]:
     """(number from 1, line without its end) of every line, one by one: a feed may be large."""
-    if "\r" in text and "\n" not in text:
-        text = text.replace("\r", "\n")
     number, start = 1, 0
     while (end := text.find("\n", start)) >= 0:
         yield number, text[start:end].removesuffix("\r")

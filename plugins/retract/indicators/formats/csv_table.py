@@ -55,7 +55,7 @@ def rows_of(text: str, delimiter: str = ",", *, spaced: bool = False) -> Iterato
     quotation mark is never closed: what follows it cannot be told from what it holds.
     """
     lines = _Lines(text)
-    unended = 0 if text.endswith(("\n", "\r")) else (text.count("\n") or text.count("\r")) + 1
+    unended = 0 if text.endswith("\n") else text.count("\n") + 1
     reader = csv.reader(lines, delimiter=delimiter, strict=True, skipinitialspace=spaced)
     while True:
         lines.next_row()

@@ -16,12 +16,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, Self
 
-from pydantic import AwareDatetime, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from retract.errors import FeedError
 from retract.indicators.feeds import Source
 from retract.indicators.formats.contents import json_of, text_of
-from retract.indicators.formats.foreign import Foreign, first_problem
+from retract.indicators.formats.foreign import Foreign, Moment, first_problem
 from retract.indicators.formats.stix_pattern import Unsupported, equalities
 from retract.indicators.listed import Entry, LeftOut, Listed, Rejected
 from retract.model import Disposition
@@ -65,9 +65,9 @@ class _Indicator(Foreign):
     id: str
     pattern: str
     pattern_type: str = "stix"
-    modified: AwareDatetime | None = None
-    valid_from: AwareDatetime | None = None
-    valid_until: AwareDatetime | None = None
+    modified: Moment | None = None
+    valid_from: Moment | None = None
+    valid_until: Moment | None = None
     revoked: bool = False
     confidence: int | None = Field(default=None, ge=0, le=100)
     labels: tuple[str, ...] = ()
