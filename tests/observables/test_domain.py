@@ -10,6 +10,7 @@ from retract.observables.domain import (
     canonical_domain,
     is_public_suffix,
     registrable_domain,
+    suffix_rules,
     widened_hosts,
 )
 
@@ -68,6 +69,18 @@ def test_canonical_domain(text: str, domain: str) -> None:
 def test_registrable_domain(domain: str, registrable: str) -> None:
     assert registrable_domain(domain) == registrable
     assert is_public_suffix(domain) is (registrable == "")
+
+
+def test_around_every_rule_of_the_list_a_suffix_has_no_registrable_domain() -> None:
+    for rule in suffix_rules():
+        host = rule.removeprefix("!").replace("*", "any")
+        for domain in (host, host.partition(".")[2], f"below.{host}"):
+            assert is_public_suffix(domain) is (registrable_domain(domain) == ""), domain
+
+
+def test_the_rules_of_the_list_are_in_its_notation_and_in_punycode() -> None:
+    assert {"com", "co.uk", "*.ck", "!www.ck", "blogspot.com", "xn--p1ai"} <= suffix_rules()
+    assert all(rule.isascii() for rule in suffix_rules())
 
 
 @given(st.text())

@@ -44,7 +44,20 @@ def is_public_suffix(domain: str) -> bool:
 
     The list's default rule makes every unknown top-level name a public suffix.
     """
+    _, _, parent = domain.partition(".")
+    rules = suffix_rules()
+    if parent and domain not in rules and f"*.{parent}" not in rules:
+        return is_ip_address(domain)
     return registrable_domain(domain) == ""
+
+
+@cache
+def suffix_rules() -> frozenset[str]:
+    """The rules of the Public Suffix List in its own notation, but in punycode.
+
+    ``*.ck`` makes every name right below ck a suffix, ``!www.ck`` takes one out.
+    """
+    return frozenset(canonical_host(rule.encode()) for rule in _suffixes().tlds)
 
 
 @lru_cache(maxsize=65_536)
