@@ -9,6 +9,8 @@ Each role says in words what the entries are; where several lists hold a value, 
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from typing import Final
 
@@ -19,36 +21,34 @@ HOSTING: Final[Mapping[str, str]] = {
     "dynamic-dns": "dynamic DNS",
     "lots-project": "trusted service that attackers use too",
 }
-"""Names that belong to one company, where strangers have names below it: what is below is theirs,
-whatever an operator's list says."""
+"""Names of one company, where strangers have names below it: what is below is theirs, whatever
+the lists of operators say. In a list that has them, a dot in front of a name says so."""
 
 OPERATORS: Final[Mapping[str, str]] = {
     "microsoft-attack-simulator": "Microsoft's own phishing simulations",
-    "microsoft-office365": "Microsoft 365",
-    "microsoft": "Microsoft",
-    "microsoft-win10-connection-endpoints": "Microsoft Windows",
-    "google": "Google",
-    "bank-website": "bank",
-    "dax30": "large German company",
+    "microsoft-office365": "belongs to Microsoft",
+    "microsoft": "belongs to Microsoft",
+    "microsoft-win10-connection-endpoints": "belongs to Microsoft Windows or its suppliers",
+    "google": "belongs to Google",
+    "bank-website": "belongs to a bank",
+    "dax30": "belongs to a large German company",
+    "university_domains": "belongs to a university",
     "captive-portals": "captive portal check",
     "automated-malware-analysis": "malware analysis service or security vendor",
     "umbrella-blockpage-hostname": "block page of Cisco Umbrella",
 }
 """Names that belong to one good operator, with everything below them."""
 
-_CUSTOMERS_BELOW: Final = """
-azure-devices.net dynamics.com homeserver.com microsoftcrmportals.com msappproxy.net
-onmicrosoft.com powerapps.com remotewebaccess.com sharepoint.com visualstudio.com windows.net
-"""
-CUSTOMERS_BELOW: Final = frozenset(_CUSTOMERS_BELOW.split())
-"""Of the operators' names those whose customers choose the names below, where neither a hosting
-list nor the Public Suffix List says so."""
+LARGE_SITES: Final[Mapping[str, str]] = {
+    "tranco10k": "well known, in Tranco's 10,000 most visited sites",
+}
+"""Popular, and used as operators: below ebay.com is eBay. Where that is not so, the hosting lists
+say it, and CUSTOMERS_BELOW in `shared_hosts`."""
 
 NAMES: Final[Mapping[str, str]] = {
     "tlds": "public suffix",
     "second-level-tlds": "public suffix",
     "digitalside": "good site that feeds name by mistake",
-    "university_domains": "university",
     "security-provider-blogpost": "site that writes about attacks",
     "findip-host": "tells visitors their IP address",
     "whats-my-ip": "tells visitors their IP address",
@@ -57,22 +57,24 @@ NAMES: Final[Mapping[str, str]] = {
     "crl-hostname": "certificate revocation list",
     "rfc6761": "reserved name",
 }
-"""Names that are good, or shared, themselves; nothing is known of what is below them: at a
-university a compromised host, on a platform (medium.com) a stranger."""
+"""Names that are good, or shared, themselves; nothing is known of what is below them: on a
+platform (medium.com) a stranger."""
 
-MILLION: Final[Mapping[str, str]] = {
-    "tranco": "in Tranco's 1,000,000 most visited sites",
-    "google-chrome-crux-1million": "in Chrome's 1,000,000 most visited sites",
-    "cisco_top20k": "in Cisco Umbrella's 20,000 most looked-up names",
-}
 TEN_THOUSAND: Final[Mapping[str, str]] = {
-    "tranco10k": "in Tranco's 10,000 most visited sites",
-    "majestic_million": "in Majestic's 10,000 most linked sites",
-    "alexa": "in Alexa's 1,000 most visited sites",
-    "moz-top500": "in Moz's 500 most linked sites",
-    "cisco_top10k": "in Cisco Umbrella's 10,000 most looked-up names",
+    "majestic_million": "well known, in Majestic's 10,000 most linked sites",
+    "alexa": "well known, in Alexa's 1,000 most visited sites",
+    "moz-top500": "well known, in Moz's 500 most linked sites",
+    "cisco_top10k": "well known, in Cisco Umbrella's 10,000 most looked-up names",
 }
-"""What is popular, by what ``popular`` says: with MILLION these count too. Names as in NAMES."""
+MILLION: Final[Mapping[str, str]] = {
+    "tranco": "well known, in Tranco's 1,000,000 most visited sites",
+    "google-chrome-crux-1million": "well known, in Chrome's 1,000,000 most visited sites",
+}
+"""What is popular besides LARGE_SITES: both with ``popular: 1m``, the first with 10k. Nothing is
+known of what is below them."""
+
+TRANCO: Final = "tranco"
+"""The list that the settings' own file stands in for."""
 
 ADDRESSES: Final[Mapping[str, str]] = {
     "rfc1918": "private network",
@@ -140,12 +142,13 @@ tenable-cloud-ipv4 tenable-cloud-ipv6
 """
 _SCANNER: Final = "a scanner of the internet: no good mail comes from it, and none names it"
 _PANDEMIC: Final = "names of 2020, since given up and anybody's to register"
-_SUBSET: Final = "all of it is in cisco_top10k"
+_IN_TEN_THOUSAND: Final = "all of it is in cisco_top10k"
 
 LEFT_OUT: Final[Mapping[str, str]] = {
     **dict.fromkeys(_SCANNERS.split(), _SCANNER),
-    "cisco_top1000": _SUBSET,
-    "cisco_top5k": _SUBSET,
+    "cisco_top1000": _IN_TEN_THOUSAND,
+    "cisco_top5k": _IN_TEN_THOUSAND,
+    "cisco_top20k": "what it has besides cisco_top10k is looked up by devices, not written in mail",
     "covid": _PANDEMIC,
     "covid-19-cyber-threat-coalition-whitelist": _PANDEMIC,
     "covid-19-krassi-whitelist": _PANDEMIC,
@@ -160,17 +163,22 @@ LEFT_OUT: Final[Mapping[str, str]] = {
 }
 """Lists that do not count, each with the reason."""
 
-IN_USE: Final = frozenset(
-    slug
-    for role in (
-        HOSTING,
-        OPERATORS,
-        NAMES,
-        MILLION,
-        TEN_THOUSAND,
-        ADDRESSES,
-        HASHES,
-        ROLE_ADDRESSES,
-    )
-    for slug in role
+_ROLES: Final = (
+    HOSTING,
+    OPERATORS,
+    LARGE_SITES,
+    NAMES,
+    TEN_THOUSAND,
+    MILLION,
+    ADDRESSES,
+    HASHES,
+    ROLE_ADDRESSES,
 )
+IN_USE: Final = frozenset(slug for role in _ROLES for slug in role)
+OF_HOSTS: Final = frozenset({*HOSTING, *OPERATORS, *LARGE_SITES, *NAMES, *TEN_THOUSAND})
+
+
+def digest() -> str:
+    """SHA-256 as hex of what the lists mean here."""
+    said = [[dict(role) for role in _ROLES], DOCUMENTATION]
+    return hashlib.sha256(json.dumps(said).encode()).hexdigest()

@@ -43,12 +43,12 @@ def _host_pattern(text: str) -> str:
     return wildcard + domain
 
 
-def _own_domain(text: str) -> str:
+def _registered(text: str) -> str:
     domain = canonical_domain(text.strip())
     if not domain:
         raise ValueError(f"{text!r} is not a domain; write one as example.com")
     if is_public_suffix(domain):
-        raise ValueError(f"{text!r} is a public suffix: others have names below it, too")
+        raise ValueError(f"{text!r} is a public suffix: anybody can have a name below it")
     return domain
 
 
@@ -67,7 +67,10 @@ class HoldBackSettings(Section):
 
     domains: tuple[Annotated[str, AfterValidator(_host_pattern)], ...] = ()
     """``example.com`` means that host, with or without www; ``*.example.com`` all below it."""
-    own_domains: tuple[Annotated[str, AfterValidator(_own_domain)], ...] = ()
+    hosting: tuple[Annotated[str, AfterValidator(_registered)], ...] = ()
+    """Whose customers choose the names below, besides those the program knows: what is below one
+    is a stranger's, however well known the host is."""
+    own_domains: tuple[Annotated[str, AfterValidator(_registered)], ...] = ()
     """The organisation's, with all below them. Those of its mailboxes count without being named."""
     warninglists: StrictBool = True
     """Whether MISP's warninglists, as the package pymispwarninglists brings them, count."""
@@ -76,7 +79,7 @@ class HoldBackSettings(Section):
     popular: Annotated[Popular, BeforeValidator(_off)] = Popular.MILLION
     """Which of the most visited sites count as well known."""
     tranco: Path | None = None
-    """A list as tranco-list.eu publishes it, instead of the one in the package; a path relative
+    """A list as tranco-list.eu publishes it, instead of the package's ``tranco``; a path relative
     to the feeds file."""
     tranco_rank: Annotated[int, Field(strict=True, ge=1)] | None = None
     """The last rank of that file that counts; None: as ``popular`` says."""
