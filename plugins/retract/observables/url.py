@@ -4,7 +4,8 @@ Canonicalization and lookup expressions follow "URLs and Hashing" of the Safe Br
 documentation: v4, with what v5 adds (IPv6, IPv4 in IPv6, walks that start at the
 registrable domain). Two things the documentation leaves open are decided as browsers do:
 the user information is dropped before percent-unescaping, so that an escaped slash in it
-cannot fake the host, and a backslash in the path is a slash.
+cannot fake the host, and a backslash in the path is a slash. One is decided as Google's own
+client does: a scheme may be escaped, with all that follows it.
 
 Every function here is total: any text gives an answer, in time linear in its length.
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from urllib.parse import unquote
 
 from retract.observables.domain import widened_hosts
 from retract.observables.host import canonical_host, escape
@@ -26,7 +28,16 @@ _MAX_WIDENED_HOSTS = 4
 _MAX_PATH_PREFIXES = 4
 
 _C0_AND_SPACE = "".join(map(chr, range(0x21)))
+_OCTET = "(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+_PLAIN = re.compile(
+    rf"https?://(?:(?:[a-z0-9_-]+\.)+[a-z][a-z0-9-]*|{_OCTET}(?:\.{_OCTET}){{3}})"
+    r"(?P<path>(?:/(?!/|\.\.?(?:[/?]|\Z))[!\"$&-.0->@-\[\]-~]*)+(?:\?[!\"$&-\[\]-~]*)?)?"
+)
+"""Nothing to lower, escape, unescape or resolve; no port, and no IP address in another spelling
+(the last part of those is a number)."""
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(.*)", re.DOTALL)
+_ESCAPED_SCHEME = re.compile(r"https?%3a", re.IGNORECASE)
+_RELATIVE = re.compile(r"[/\\](?![/\\])")
 _PORT_AND_REST = re.compile(r"[0-9]{0,5}(?:[/?\\]|$)")
 _WEB_SCHEMES = frozenset({"http", "https"})
 _HOSTLESS_SCHEMES = frozenset(
@@ -55,6 +66,8 @@ def canonicalize(url: str) -> str:
     Fragment, user information and port are gone. A missing scheme counts as http. Empty
     when there is no host, as in "mailto:a@b.example" or "javascript:…".
     """
+    if plain_url := _PLAIN.fullmatch(url):  # nearly all are, and it takes a tenth of the time
+        return url if plain_url["path"] else url + "/"
     text = url.strip(_C0_AND_SPACE)
     for control in "\t\r\n":
         text = text.replace(control, "")
@@ -120,9 +133,11 @@ def unwrap(url: str) -> list[str]:
 
 def _split_scheme(text: str) -> tuple[str, str] | None:
     """Scheme and what follows the slashes; None when such a URL has no host."""
+    if _ESCAPED_SCHEME.match(text):
+        text = unquote(text, errors="surrogateescape").partition("#")[0]
     match = _SCHEME.match(text)
     if match is None:
-        return "http", text.lstrip("/\\")
+        return None if _RELATIVE.match(text) else ("http", text.lstrip("/\\"))
     scheme, rest = match[1].lower(), match[2]
     if scheme in _HOSTLESS_SCHEMES:
         return None
