@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retract.model import ObservableType as Type
+from retract.observables.lookup import canonical_value
 from retract.observables.written import canonical
 
 
@@ -26,6 +27,32 @@ from retract.observables.written import canonical
         ("A" * 32, Type.MD5, "a" * 32),
         ("A" * 40, Type.SHA1, "a" * 40),
         ("0" * 64, Type.SHA256, "0" * 64),
+        # with a port, or as a network
+        ("203.0.113.7:8080", Type.IP_ADDRESS, "203.0.113.7"),
+        ("[2001:db8::1]:443", Type.IP_ADDRESS, "2001:db8::1"),
+        ("evil.example:8443", Type.DOMAIN, "evil.example"),
+        ("203.0.113.7/24", Type.IP_ADDRESS, "203.0.113.0/24"),
+        ("203.0.113.7/32", Type.IP_ADDRESS, "203.0.113.7"),
+        ("2001:db8::1/32", Type.IP_ADDRESS, "2001:db8::/32"),
+        ("203[.]0[.]113[.]0/24", Type.IP_ADDRESS, "203.0.113.0/24"),
+        ("203.0.113.7/a", Type.URL, "http://203.0.113.7/a"),
+        # wrapped, or in a sentence
+        ("<https://evil.example/a>", Type.URL, "https://evil.example/a"),
+        ("<hxxps://evil[.]example/a>.", Type.URL, "https://evil.example/a"),
+        ("“evil.example”,", Type.DOMAIN, "evil.example"),
+        ("('evil.example');", Type.DOMAIN, "evil.example"),
+        ("`203.0.113.7:80`.", Type.IP_ADDRESS, "203.0.113.7"),
+        ("203.0.113.0/24,", Type.IP_ADDRESS, "203.0.113.0/24"),
+        ("\ufeffevil.example\u200b", Type.DOMAIN, "evil.example"),
+        ('"' + "A" * 40 + '",', Type.SHA1, "a" * 40),
+        ("https://evil.example,", Type.URL, "https://evil.example/"),
+        ("Bob Evil <Bob@Evil.example>", Type.EMAIL_ADDRESS, "bob@evil.example"),
+        ("mailto:bob@evil.example?subject=a", Type.EMAIL_ADDRESS, "bob@evil.example"),
+        # what belongs to a URL stays with it
+        ("https://evil.example/a,", Type.URL, "https://evil.example/a,"),
+        ("https://evil.example/a.", Type.URL, "https://evil.example/a."),
+        ("https://evil.example/(a)", Type.URL, "https://evil.example/(a)"),
+        ("https://evil.example/?a;", Type.URL, "https://evil.example/?a;"),
     ],
 )
 def test_the_type_shows_in_the_look(text, type_, value):
@@ -66,6 +93,46 @@ def test_a_stated_type_wins_over_the_look():
 def test_what_is_no_such_indicator_is_refused_with_a_reason(kind, text):
     with pytest.raises(ValueError, match=r"\w"):
         canonical(kind, text)
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "reason"),
+    [
+        ("auto", "198.51.100.7/255.255.255.0", "address/prefix length"),
+        ("auto", "0.0.0.0/0", "too wide"),
+        (Type.IP_ADDRESS, "10.0.0.0/8", "private"),
+        (Type.SUBJECT_PATTERN, "*invoice*", "fewer than 8 letters"),
+        (Type.DISPLAY_NAME_PATTERN, "support #1", "beside a digit"),
+        (Type.DISPLAY_NAME, "\u200b", "empty"),
+        (Type.DISPLAY_NAME, "a\x00b", "unprintable"),
+    ],
+)
+def test_the_reason_says_what_to_change(kind, text, reason):
+    with pytest.raises(ValueError, match=reason):
+        canonical(kind, text)
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "value"),
+    [
+        (Type.SUBJECT_PATTERN, "  *Your  INVOICE # * ", "*your invoice # *"),
+        (Type.DISPLAY_NAME_PATTERN, "IT\u200b Service?Desk", "it service?desk"),
+        (Type.DISPLAY_NAME, "IT [dot] Support", "it [dot] support"),
+        (Type.FILE_NAME, "(invoice).PDF", "(invoice).pdf"),
+    ],
+)
+def test_names_and_rules_are_taken_as_they_are(kind, text, value):
+    assert canonical(kind, text) == (kind, value)
+
+
+def test_real_urls_and_domains_keep_their_meaning(shared_data):
+    for name, kind in (("links", Type.URL), ("domains", Type.DOMAIN)):
+        feed = shared_data / "feeds" / f"phishing_database_{name}.txt"
+        for line in feed.read_text("utf-8").splitlines():
+            try:
+                assert canonical(kind, line) == (kind, canonical_value(kind, line))
+            except ValueError:  # what names no public host: counted elsewhere
+                continue
 
 
 @given(st.sampled_from(["auto", *Type]), st.text())
