@@ -8,7 +8,7 @@ from airflow.plugins_manager import AirflowPlugin
 
 
 class RetractPlugin(AirflowPlugin):
-    """Adds "Retraction reports" to the navigation."""
+    """Adds "Retraction reports" and "Refresh reports" to the navigation."""
 
     name = "retract"
     external_views = [  # noqa: RUF012  Airflow reads this attribute as it is
@@ -18,7 +18,14 @@ class RetractPlugin(AirflowPlugin):
             "destination": "nav",
             "category": "browse",
             "url_route": "retraction_reports",
-        }
+        },
+        {
+            "name": "Refresh reports",
+            "href": "/retract/dags/refresh_indicators/reports",
+            "destination": "nav",
+            "category": "browse",
+            "url_route": "refresh_reports",
+        },
     ]
 
     @property

@@ -23,6 +23,7 @@ from retract.model import CollectedMessage, Copy, Extraction, Location, Place, P
 from retract.orchestration import refresh
 from retract.orchestration.runs import RunFolder
 from retract.orchestration.windows import RunRequest
+from retract.reports.model import ReportSummary
 
 LISTED, BROKEN = "http://bad.example.net/a\n", "<!doctype html><html></html>"
 FEEDS = """\
@@ -88,6 +89,25 @@ def test_sources_are_read_and_committed(settings: Settings) -> None:
     assert refresh.check(folder) == []
     assert Lake(settings.lake).versions().indicators == version
     assert active(settings) == {LISTED.strip(), "evil.example"}
+
+
+def test_a_report_of_the_refresh_is_left_in_its_folder(settings: Settings) -> None:
+    write_list(settings, LISTED + "http://docs.google.com/\nno url\n")
+    folder, _ = run(settings)
+    page = (Path(folder) / "report.html").read_text()
+    assert "2 indicators in force from 2 sources" in page
+    assert "docs[.]google[.]com" in page
+    assert "no url" in page
+    summary = RunFolder(folder).read("summary.json", ReportSummary)
+    assert (summary.failed, summary.changed) == (False, 3)
+
+    write_list(settings, BROKEN)
+    folder, _ = run(settings, sources=["list"])
+    page = (Path(folder) / "report.html").read_text()
+    assert "1 source could not be read" in page
+    assert "Failing since" in page
+    assert "not read" in page, "the source that was not asked for"
+    assert RunFolder(folder).read("summary.json", ReportSummary).failed
 
 
 def test_a_source_that_was_read_and_then_breaks_is_told(settings: Settings) -> None:

@@ -13,7 +13,7 @@ from selectolax.lexbor import LexborHTMLParser
 
 from retract.model import Action, Disposition, Mode, ObservableType, Place, Provider, State
 from retract.reevaluation.held_back import HeldBackHit, HeldBackHits
-from retract.reports import html
+from retract.reports import html, page
 from retract.reports.html import headline, render_html
 from retract.reports.model import SourceFacts, Where
 from retract.reports.text import visible
@@ -322,5 +322,5 @@ def test_an_empty_run_has_a_page(make_plan: Any, report: Any) -> None:
 def test_a_place_is_told_once_and_without_labels_that_say_nothing(
     provider: Provider, folder: str, shown: str
 ) -> None:
-    assert html._where(Where(place=Place.INBOX, folder=folder), provider) == shown
-    assert html._where(None, provider) == "–"
+    assert page._where(Where(place=Place.INBOX, folder=folder), provider) == shown
+    assert page._where(None, provider) == "–"

@@ -12,7 +12,7 @@ from fastapi import Depends, FastAPI, HTTPException
 
 from retract.installation import Settings
 from retract.model import Mode
-from retract.orchestration.runs import Run, RunFolder
+from retract.orchestration.runs import Attempt, Run, RunFolder
 from retract.reports.model import ReportSummary
 from retract.web import app as web
 
@@ -122,6 +122,37 @@ def test_each_run_is_listed_with_what_came_of_it(
     page = client.get("/dags/post_delivery_response/reports").text
     assert shown not in page
     assert "no report" in page
+
+
+def test_refreshes_are_listed_with_their_report_and_without_a_window(
+    client: Browser, tmp_path: Path
+) -> None:
+    started = datetime(2026, 1, 1, tzinfo=UTC)
+    refresh = RunFolder.create(tmp_path, "refresh_indicators", "scheduled__1", started)
+    refresh.write(
+        "run.json", Attempt(dag_id="refresh_indicators", run_id="scheduled__1", started_at=started)
+    )
+    assert "no report" in client.get("/dags/refresh_indicators/reports").text
+    refresh.write_text("report.html", "<p>what each source lists</p>")
+    refresh.write_text("refreshed.json", "{}")
+    said = "7 indicators in force from 2 sources; 1 source could not be read"
+    refresh.write(
+        "summary.json", ReportSummary(headline=said, failed=True, preview=False, changed=0)
+    )
+
+    page = client.get("/dags/refresh_indicators/reports").text
+
+    assert f"{said} (needs attention)" in page
+    assert "Mail delivered" not in page
+    assert "report.csv" not in page
+    at = f"reports/{refresh.path.parent.name}/{refresh.attempt}"
+    for file, content in (
+        ("report.html", "<p>what each source lists</p>"),
+        ("refreshed.json", "{}"),
+    ):
+        assert f'href="{at}/{file}"' in page
+        assert client.get(f"/dags/refresh_indicators/{at}/{file}").text == content
+    assert 'href="../post_delivery_response/reports"' in page
 
 
 def test_runs_of_another_version_alone_are_told(client: Browser, folder: RunFolder) -> None:

@@ -1,11 +1,13 @@
 """The steps of refresh_indicators: one function a task.
 
 <home>/runs/refresh_indicators/<run id>/<attempt>/
+    run.json        which run it is, and when it began
     feeds.json      the sources as they were
     asked.json      which of them are read, and whose jumps are accepted
     snapshots/      one Parquet file per source that could be read; gone once they are committed
     errors/         … and one text file per source that could not
     refreshed.json  what the commit did with each
+    report.html  summary.json
 """
 
 from __future__ import annotations
@@ -20,12 +22,13 @@ from retract.errors import ConfigurationError, ConnectionSettingsError, FeedErro
 from retract.installation import Settings
 from retract.orchestration.clock import utc_now
 from retract.orchestration.connections import credentials_of
-from retract.orchestration.runs import RunFolder
+from retract.orchestration.runs import Attempt, RunFolder
 from retract.orchestration.windows import RefreshParams, RunRequest, parse_refresh_params
 
 if TYPE_CHECKING:
     from retract.indicators.feeds import FeedsFile
-    from retract.indicators.refresh import SourceReport
+    from retract.indicators.refresh import RefreshReport, SourceReport
+    from retract.lake.store import Lake
 
 INDICATORS = Asset("retract://indicators")
 """The indicators table; an event's extra says which version was committed."""
@@ -46,7 +49,10 @@ def open_refresh(settings: Settings, request: RunRequest) -> str:
     feeds = load_feeds(settings.feeds_file)
     asked = parse_refresh_params(request.params)
     _require_known(feeds, asked)
-    folder = RunFolder.create(settings.home, request.dag_id, request.run_id, utc_now())
+    now = utc_now()
+    folder = RunFolder.create(settings.home, request.dag_id, request.run_id, now)
+    attempt = Attempt(dag_id=request.dag_id, run_id=request.run_id, started_at=now)
+    folder.write("run.json", attempt)
     folder.write("feeds.json", feeds)
     folder.write("asked.json", asked)
     return str(folder.path)
@@ -108,7 +114,10 @@ def read_source(settings: Settings, path: str, name: str) -> int:
 
 
 def commit(settings: Settings, path: str) -> dict[str, Any]:
-    """Make what could be read the new version of the indicators. Returns the version."""
+    """Make what could be read the new version of the indicators. Returns the version.
+
+    Writes the report on it, too.
+    """
     from retract.indicators import refresh
     from retract.indicators.hold_back.rules import HoldBack
     from retract.indicators.snapshot import Snapshot
@@ -140,7 +149,27 @@ def commit(settings: Settings, path: str) -> dict[str, Any]:
     # The lake has them now, and a large feed's would fill the disk refresh by refresh.
     for snapshot in snapshots:
         _snapshot(folder, snapshot.source).unlink()
+    _write_report(folder, report, lake)
     return {"version": report.version}
+
+
+def _write_report(folder: RunFolder, report: RefreshReport, lake: Lake) -> None:
+    from retract.reports.refresh import RefreshFacts, write_refresh_report
+
+    attempt = folder.read("run.json", Attempt)
+    page = write_refresh_report(
+        report,
+        lake.source_states(),
+        sources(str(folder.path)),
+        RefreshFacts(
+            dag_id=attempt.dag_id,
+            run_id=attempt.run_id,
+            started_at=attempt.started_at,
+            finished_at=utc_now(),
+        ),
+        folder.path,
+    )
+    log.info("the report is %s", page)
 
 
 def check(path: str) -> list[str]:

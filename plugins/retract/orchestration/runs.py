@@ -37,16 +37,21 @@ from retract.whole_file import whole_file, write_text_whole
 M = TypeVar("M", bound=BaseModel)
 
 
-class Run(BaseModel):
-    """What one attempt at a run is about."""
+class Attempt(BaseModel):
+    """One attempt at a run of any DAG, as lists of reports show it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     dag_id: str
     run_id: str
+    started_at: AwareDatetime
+
+
+class Run(Attempt):
+    """What one attempt at a run of post_delivery_response is about."""
+
     run_type: str
     attempt: str
-    started_at: AwareDatetime
     window_start: AwareDatetime
     window_end: AwareDatetime
     mode: Mode

@@ -103,7 +103,7 @@ def make_report(
         held_back=held_back or HeldBackHits(),
         policy=tuple(policy.describe()),
         versions=Versions(
-            program=_program_version(),
+            program=program_version(),
             extractor=EXTRACTOR_VERSION,
             policy_digest=plan.policy_digest,
             plan_digest=plan.digest,
@@ -293,7 +293,8 @@ def _tally(kind: type[Word], things: Iterable[Word]) -> dict[Word, int]:
     return {word: counts[word] for word in kind if counts[word]}
 
 
-def _program_version() -> str:
+def program_version() -> str:
+    """The installed program's."""
     try:
         return metadata.version("retract")
     except metadata.PackageNotFoundError:

@@ -1,27 +1,13 @@
-"""The report as one HTML page: self-contained, without scripts, and safe to open.
-
-What attackers wrote meets three walls. Jinja2 escapes every value, and makes its invisible
-characters visible on the way (``finalize``), so that no template can forget to. Where the page
-shows something hostile, the template defangs it. And the page's content security policy allows
-nothing but its own style sheet, by hash.
-"""
+"""The report on one run as an HTML page."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
-from datetime import UTC, datetime
-from functools import lru_cache
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import jinja2
-from markupsafe import Markup
-
-from retract.model import Provider
-from retract.reports.model import Result, RunReport, Where
+from retract.reports.model import Result, RunReport
+from retract.reports.page import copies, render_page
 from retract.reports.plots import plots
-from retract.reports.text import PROVIDER_NAMES, clipped, defanged, visible, words
+from retract.retraction.plan import SkipReason
 
 MAX_ROWS: Final = 500
 """Copies shown in each of the page's tables; the CSV file holds all."""
@@ -30,44 +16,31 @@ MAX_REASONS: Final = 10
 """Matches shown for one copy, or indicators for one allow rule."""
 MAX_RULES: Final = 50
 MAX_HELD_BACK: Final = 50
-MAX_TEXT: Final = 300
-"""Characters shown of one text that came out of a message."""
-
-# What Gmail calls a place we name ourselves, and what says nothing of where a copy is.
-_PLAIN_LABELS: Final = frozenset({"INBOX", "SPAM", "TRASH", "SENT", "UNREAD", "IMPORTANT"})
-
-_TEMPLATES: Final = Path(__file__).parent / "templates"
 
 
 def render_html(report: RunReport) -> str:
     """The whole page."""
-    style = (_TEMPLATES / "report.css").read_text(encoding="utf-8")
-    return (
-        _environment()
-        .get_template("report.html.j2")
-        .render(
-            report=report,
-            headline=headline(report),
-            # Both are our own: the style sheet beside this file, and what vl-convert drew.
-            style=Markup(style),  # noqa: S704
-            plots=[(plot, Markup(plot.svg)) for plot in plots(report)],  # noqa: S704
-            style_hash=_csp_hash(style),
-            copies=report.copies[:MAX_ROWS],
-            skipped=report.skipped[:MAX_ROWS],
-            mailboxes=report.mailboxes[:MAX_MAILBOXES],
-            rules=report.rules[:MAX_RULES],
-            held_back=report.held_back.top[:MAX_HELD_BACK],
-            max_reasons=MAX_REASONS,
-            was_read=sum(bool(copy.was_read) for copy in report.copies),
-            Result=Result,
-        )
+    return render_page(
+        "report.html.j2",
+        plots(report),
+        report=report,
+        headline=headline(report),
+        copies=report.copies[:MAX_ROWS],
+        skipped=report.skipped[:MAX_ROWS],
+        mailboxes=report.mailboxes[:MAX_MAILBOXES],
+        rules=report.rules[:MAX_RULES],
+        held_back=report.held_back.top[:MAX_HELD_BACK],
+        max_reasons=MAX_REASONS,
+        was_read=sum(bool(copy.was_read) for copy in report.copies),
+        Result=Result,
+        SkipReason=SkipReason,
     )
 
 
 def headline(report: RunReport) -> str:
     """The run in one sentence."""
     counts = report.counts
-    judged = _copies(counts.judged)
+    judged = copies(counts.judged)
     if not counts.planned:
         return f"Nothing to retract: {judged} judged"
     if report.preview:
@@ -76,69 +49,3 @@ def headline(report: RunReport) -> str:
     if report.needing_attention:
         return f"{said}; {report.needing_attention:,} still in need of attention"
     return said
-
-
-def _copies(number: int) -> str:
-    return f"{number:,} {'copy' if number == 1 else 'copies'}"
-
-
-@lru_cache(maxsize=1)
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=_finalize,
-    )
-    environment.filters |= {
-        "hostile": _hostile,
-        "words": words,
-        "provider": PROVIDER_NAMES.__getitem__,
-        "number": "{:,}".format,
-        "moment": _moment,
-        "duration": _duration,
-        "where": _where,
-        "copies": _copies,
-    }
-    return environment
-
-
-def _finalize(value: Any) -> Any:
-    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
-
-
-def _hostile(text: str) -> Markup:
-    """Text of an attacker: defanged, cut, escaped, and kept from turning its neighbours about."""
-    return Markup("<bdi>{}</bdi>").format(clipped(defanged(text), MAX_TEXT))
-
-
-def _moment(moment: datetime) -> str:
-    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s"
-
-
-def _where(where: Where | None, provider: Provider) -> str:
-    if where is None:
-        return "–"
-    place, folder = words(where.place), where.folder
-    if provider is Provider.GOOGLE_WORKSPACE:
-        labels = folder.split(", ")
-        folder = ", ".join(label for label in labels if not _is_plain_label(label))
-    # "inbox (Inbox)" would say it twice.
-    return place if folder.lower() in ("", place) else f"{place} ({folder})"
-
-
-def _is_plain_label(name: str) -> bool:
-    return name in _PLAIN_LABELS or name.startswith("CATEGORY_")
-
-
-def _csp_hash(style: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()

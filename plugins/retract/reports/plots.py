@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -16,6 +17,7 @@ from typing import Final
 import altair as alt
 import vl_convert
 
+from retract.indicators.refresh import SourceReport
 from retract.model import ACTIONABLE_DISPOSITIONS, Disposition
 from retract.reports.model import CopyResult, Result, RunReport
 from retract.reports.text import clipped, defanged, visible, words
@@ -46,6 +48,7 @@ DISPOSITION_COLOURS: Final = {
     Disposition.BULK: "#7a8ba3",
 }
 _DELIVERED: Final = "#9fb3cc"
+_INDICATOR_COLOURS: Final = {"in force": "#1f8a70", "held back": "#e08a1e"}
 
 _DELAYS: Final = (
     ("< 1 h", timedelta(hours=1)),
@@ -267,6 +270,48 @@ def _indicators(report: RunReport) -> Plot | None:
     )
 
 
+def indicators_by_source(sources: Sequence[SourceReport]) -> Plot | None:
+    """The indicators of each source after a refresh: in force, and held back."""
+    shown = sorted(sources, key=lambda one: (-one.in_force - one.held_back, one.source))
+    shown = [one for one in shown if one.in_force or one.held_back][:_TOP]
+    rows: list[Row] = [
+        {"source": _label(visible(one.source)), "what": what, "indicators": number}
+        for one in shown
+        for what, number in (("in force", one.in_force), ("held back", one.held_back))
+    ]
+    if not rows:
+        return None
+    names = [_label(visible(one.source)) for one in shown]
+    what = alt.YOffset("what:N", sort=list(_INDICATOR_COLOURS))
+    base = alt.Chart(alt.InlineData(rows)).encode(
+        y=alt.Y("source:N", title=None, sort=names, axis=alt.Axis(labelLimit=150)), yOffset=what
+    )
+    # A list of ours has ten, a feed a million: a bar as long as ten would not be seen.
+    length = alt.X("indicators:Q", title=None, axis=None, scale=alt.Scale(type="symlog"))
+    bars = base.mark_bar(height=11).encode(
+        x=length,
+        color=alt.Color(
+            "what:N",
+            title=None,
+            legend=_legend(),
+            scale=alt.Scale(
+                domain=list(_INDICATOR_COLOURS), range=list(_INDICATOR_COLOURS.values())
+            ),
+        ),
+    )
+    numbers = base.mark_text(align="left", dx=4, fontSize=11).encode(
+        x=length, text=alt.Text("indicators:Q", format=",d")
+    )
+    more = f" The {_TOP} largest." if len(sources) > _TOP else ""
+    return Plot(
+        title="Indicators by source",
+        note="In force and held back, on a logarithmic scale." + more,
+        svg=_svg((bars + numbers).properties(width=_WIDTH - 120, height=alt.Step(15))),
+        columns=("source", "in force", "held back"),
+        rows=tuple((visible(one.source), one.in_force, one.held_back) for one in shown),
+    )
+
+
 def _label(shown: str) -> str:
     """Text fit for a drawing, from text fit to show.
 
@@ -284,7 +329,7 @@ def _legend(columns: int = 5) -> alt.Legend:
     return alt.Legend(orient="top", direction="horizontal", columns=columns, labelLimit=110)
 
 
-def _svg(chart: alt.Chart | alt.VConcatChart) -> str:
+def _svg(chart: alt.Chart | alt.LayerChart | alt.VConcatChart) -> str:
     styled = (
         chart.configure(
             background="transparent", padding={"left": 16, "right": 16, "top": 4, "bottom": 4}

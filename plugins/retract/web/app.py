@@ -17,7 +17,7 @@ from jinja2 import Environment, PackageLoader
 from pydantic import BaseModel, ValidationError
 
 from retract.installation import Settings
-from retract.orchestration.runs import Run, slug
+from retract.orchestration.runs import Attempt, Run, slug
 from retract.reports.model import ReportSummary
 from retract.web.access import may_see_dag
 
@@ -28,7 +28,16 @@ _FILES = {
     "report.html": "text/html; charset=utf-8",
     "report.csv": "text/csv; charset=utf-8",
     "report.json": "application/json",
+    "refreshed.json": "application/json",
 }
+_LINKS = {
+    "report.html": "open",
+    "report.csv": "CSV",
+    "report.json": "JSON",
+    "refreshed.json": "JSON",
+}
+_DAGS = ("post_delivery_response", "refresh_indicators")
+"""Those whose runs leave reports."""
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; "
     "frame-ancestors 'self'; sandbox allow-downloads allow-same-origin",
@@ -63,14 +72,18 @@ def create_app(settings: Settings) -> FastAPI:
             {
                 "run": run,
                 "path": f"{file.parent.parent.name}/{file.parent.name}",
-                "reported": (file.parent / "report.html").exists(),
+                "files": _reported(file.parent),
                 "summary": _read(file.with_name("summary.json"), ReportSummary),
             }
             for file in attempts[:_NEWEST]
-            if (run := _read(file, Run))
+            if (run := _read(file, Run) or _read(file, Attempt))
         ]
         page = pages.get_template("reports.html.j2").render(
-            dag_id=dag_id, rows=rows, left_out=len(attempts) - len(rows)
+            dag_id=dag_id,
+            others=[other for other in _DAGS if other != dag_id],
+            rows=rows,
+            judged=all(isinstance(row["run"], Run) for row in rows),
+            left_out=len(attempts) - len(rows),
         )
         return HTMLResponse(page, headers=_HEADERS)
 
@@ -92,6 +105,13 @@ def _read(file: Path, kind: type[M]) -> M | None:
         return kind.model_validate_json(file.read_bytes())
     except (OSError, ValidationError):
         return None
+
+
+def _reported(attempt: Path) -> dict[str, str]:
+    """The files of its report with what a link to each says; none before the page is there."""
+    if not (attempt / "report.html").exists():
+        return {}
+    return {file: says for file, says in _LINKS.items() if (attempt / file).exists()}
 
 
 def _folder(settings: Settings, dag_id: str) -> Path:
