@@ -17,6 +17,7 @@ from retract.observables.url import MAX_UNWRAP_DEPTH, MAX_UNWRAP_LENGTH, unwrap
 
 INNER = "https://evil.example/login.php?id=7&to=a%40b.example"
 ESCAPED = quote(INNER, safe="")
+COLON_KEPT = quote(INNER, safe=":")
 BASE64 = base64.urlsafe_b64encode(INNER.encode()).decode().rstrip("=")
 
 
@@ -40,6 +41,8 @@ BASE64 = base64.urlsafe_b64encode(INNER.encode()).decode().rstrip("=")
         f"https://protect.fireeye.com/url?k=3fbd&u={ESCAPED}",
         f"https://clicktime.symantec.com/39e8TeBHakB1PfMJjJ1h1zf7V?u={ESCAPED}",
         f"https://bq11v59f.r.us-east-1.awstrack.me/L0/{ESCAPED}/1/0100-000000/p_cF6=447",
+        f"https://bq11v59f.r.us-east-1.awstrack.me/L0/{COLON_KEPT}/2/0100018c-0000/MTIz=358",
+        f"https://rp5x7b.r.eu-central-1.awstrack.me/CL0/{COLON_KEPT}/1/0107018c-0000/c2ln=325",
         f"https://www.google.com/url?sa=t&q={ESCAPED}&usg=1",
         f"https://google.co.uk/url?url={ESCAPED}",
         f"https://www.bing.com/ck/a?!&&p=b655&u=a1{BASE64}&ntb=1",
@@ -144,6 +147,10 @@ def test_depth_and_length_are_bounded() -> None:
     assert len(unwrap(url)) == MAX_UNWRAP_DEPTH + 1
     long = _safelink(INNER + "x" * MAX_UNWRAP_LENGTH)
     assert unwrap(long) == [long]
+    just = _safelink(INNER)
+    just += "x" * (MAX_UNWRAP_LENGTH - len(just))
+    assert unwrap(just) == [just, INNER]
+    assert unwrap(just + "x") == [just + "x"]
 
 
 _WRAPPERS = st.sampled_from(

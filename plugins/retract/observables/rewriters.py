@@ -128,7 +128,7 @@ def _after_token(wrapped: _Wrapped) -> str | None:
 
 
 def _first_folder(wrapped: _Wrapped) -> str | None:
-    """Amazon SES: ``/L0/<escaped url>/<number>/<message>/<signature>``."""
+    """Amazon SES: ``/L0/<escaped url>/<number>/<message>/<signature>``, or ``/CL0/…``."""
     return unquote(wrapped.path.split("/")[2])
 
 
@@ -188,6 +188,7 @@ _SERVICES: tuple[tuple[re.Pattern[str], str, Callable[[_Wrapped], str | None]], 
     (_host(r"protect\d*\.(?:fireeye|trellix)\.com"), "/", _in_parameter("u")),
     (_host(r"clicktime\.symantec\.com"), "/", _in_parameter("u")),
     (_host(r"awstrack\.me"), "/l0/", _first_folder),
+    (_host(r"awstrack\.me"), "/cl0/", _first_folder),
     (_GOOGLE, "/url", _in_parameter("q", "url")),
     (_GOOGLE, "/amp/", _google_amp),
     (_host(r"bing\.com"), "/ck/a", _bing),
