@@ -153,36 +153,65 @@ def test_a_long_list_of_equalities_is_read_though_its_tree_would_be_too_deep():
         stix_pattern._parsed(pattern)
 
 
-def _blank(always: bool = False) -> st.SearchStrategy[str]:
-    return st.text(alphabet=" \t\r\n", min_size=always, max_size=2)
+TEXTS = st.text(alphabet="ab =][OR\n\x85é\u2028", max_size=6).map("'{}'".format)
+ODD_VALUES = st.sampled_from([r"'\''", r"'\\'", "'", "5", "-5", "5.0", "true", "h'ab'"])
+KNOWN = st.sampled_from(
+    [
+        *("url:value", "email-message:reply_to_refs[*].value", "network-traffic:dst_ref.value"),
+        *("file:hashes.'SHA-256'", "file:hashes.MD5"),
+    ]
+)
+DESCRIBING = st.sampled_from(
+    ["file:name", "file:hashes.SSDEEP", "file:hashes.MD5", "network-traffic:dst_ref.type"]
+)
+OTHERS = st.sampled_from(
+    [
+        *("file:size", "file:hashes.'MD5", "x-own:value", "url:'value'", "URL:value", "url:"),
+        *("file:name", "file:hashes.sha1", "domain-name:value"),
+    ]
+)
 
 
 @st.composite
 def _choices(draw: st.DrawFn) -> str:
-    """One equality or some, nearly as the grammar wants them: known paths and others."""
-    known = ["url:value", "email-message:reply_to_refs[*].value", "file:hashes.'SHA-256'"]
-    others = ["file:hashes.'MD5", "file:name", "x-own:value", "url:'value'", "URL:value", "url:"]
-    paths = st.sampled_from(3 * known + others)
-    texts = st.text(alphabet="ab =][OR\n\x85é\u2028", max_size=6) | st.sampled_from(["'", "\\'"])
-    tests = []
-    for _ in range(draw(st.integers(1, 3))):
-        equals = draw(st.sampled_from([*6 * ["="], "==", "= =", "!=", "IN"]))
-        tests.append(
-            f"{draw(paths)}{draw(_blank())}{equals}{draw(_blank())}'{draw(texts)}'{draw(_blank())}"
+    """One equality or some that are joined: as the grammar wants them, or nearly so."""
+    blank = st.text(alphabet=" \t\r\n", max_size=2)
+
+    def test(path: str, equals: str, value: str) -> str:
+        return f"{draw(blank)}{path}{draw(blank)}{equals}{draw(blank)}{value}{draw(blank)}"
+
+    if draw(st.booleans()):
+        word, others = draw(st.sampled_from([("OR", KNOWN), ("AND", DESCRIBING)]))
+        paths = [draw(KNOWN), *draw(st.lists(others, max_size=2))]
+        tests = [test(path, "=", draw(TEXTS)) for path in draw(st.permutations(paths))]
+        return f"{draw(blank)}[{(word + ' ').join(tests)}]{draw(blank)}"
+    tests = [
+        test(
+            draw(KNOWN | OTHERS),
+            draw(st.sampled_from(["=", "=", "=", "==", "= =", "!=", "IN"])),
+            draw(TEXTS | ODD_VALUES),
         )
-    between = draw(st.sampled_from(["OR", "OR ", " OR\t", " OR ", " AND ", ""]))
-    end = draw(st.sampled_from([*3 * ["]"], " ] ", "]\n", "", "] x", "] OR [url:value = 'b']"]))
-    return f"{draw(_blank())}[{draw(_blank())}{between.join(tests)}{end}"
+        for _ in range(draw(st.integers(1, 3)))
+    ]
+    word = draw(st.sampled_from(["OR", "OR ", "AND\t", ""]))
+    end = draw(st.sampled_from(["]", " ] ", "]\n", "", "] x", "] OR [url:value = 'b']", "]\x85"]))
+    return f"[{word.join(tests)}{end}"
 
 
 @given(_choices())
-@settings(max_examples=2_000)
+@settings(max_examples=700)
 @example("[url:value='a'\x85]")
+@example("[file:name = 'b' AND file:hashes.MD5 = 'a' AND file:size = 5]")
+@example("[file:name = 'b' OR file:size = 5]")
+@example("[url:value = 'a' OR url:value = 'b' AND url:value = 'c']")
+@example("[file:hashes.MD5 = 'a' OR file:hashes.MD5 = 'b' AND file:name = 'c']")
+@example("[network-traffic:dst_ref.type = 'ipv4-addr' AND network-traffic:dst_ref.value = 'a']")
 @example("[url:value='a']\x1c")
 @example("[url:value = 'a' ORurl:value = 'b']")
 @example("[file:hashes.'MD5 = 'a']")
+@example(r"[url:value = 'a\\']")
 def test_what_is_read_without_the_grammar_is_what_the_grammar_says(pattern):
-    if (plain := stix_pattern._plain_choice(pattern)) is not None:
+    if (plain := stix_pattern._plainly(pattern)) is not None:
         assert stix_pattern._parsed(pattern) == (plain, [])
 
 
@@ -191,10 +220,7 @@ def test_what_is_read_without_the_grammar_is_what_the_grammar_says(pattern):
     st.text(alphabet=st.characters(exclude_characters="'\\")),
 )
 def test_one_equality_needs_no_grammar(path, text):
-    assert (
-        stix_pattern._plain_choice(f"[{path} = '{text}']")
-        == equalities(f"[{path} IN ('{text}')]")[0]
-    )
+    assert stix_pattern._plainly(f"[{path} = '{text}']") == equalities(f"[{path} IN ('{text}')]")[0]
 
 
 @given(st.text(alphabet="[]()'=:. ORANDurlvaluefilehashesMD5\\", max_size=60))

@@ -1,7 +1,8 @@
 """STIX patterns that are a choice of equalities, as values to index.
 
 The grammar's own parser reads some 5,500 patterns a second. Most published patterns are one
-equality or an OR of a few, so these are read by a regular expression that agrees with the grammar.
+equality, or some that are joined by OR or AND alone: these are read by a regular expression that
+agrees with the grammar.
 """
 
 from __future__ import annotations
@@ -37,6 +38,13 @@ _PATHS: Final[dict[str, AnyType]] = {
 }
 _HASHES: Final = ("file:hashes.md5", "file:hashes.sha1", "file:hashes.sha256")
 """The surer one later."""
+_DESCRIBING: Final = frozenset(
+    {
+        *("file:name", "file:size", "network-traffic:dst_ref.type", "network-traffic:src_ref.type"),
+        *(f"file:hashes.{name}" for name in ("sha512", "ssdeep", "tlsh", "imphash")),
+    }
+)
+"""What feeds write beside a hash or an address."""
 _NOT_IN_MAIL: Final = "cannot be matched with mail"
 _REASONS: Final = {
     "email-message:subject": "subjects are for campaign rules",
@@ -51,7 +59,7 @@ _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _BLANK = r"[ \t\r\n]*"
 _EQUALITY = re.compile(
     rf"{_BLANK}(?P<path>[a-z0-9-]+:[A-Za-z0-9_.*\[\]'-]+){_BLANK}==?"
-    rf"{_BLANK}'(?P<text>[^'\\]*)'{_BLANK}(?P<end>OR(?=[ \t\r\n])|\]{_BLANK}\Z)"
+    rf"{_BLANK}(?:'(?P<text>[^'\\]*)'|[0-9]+){_BLANK}(?P<end>(?:OR|AND)(?=[ \t\r\n])|\]{_BLANK}\Z)"
 )
 _HASH_NAME = re.compile(r"(?P<file>\S+:hashes\.)(?P<quote>'?)(?P<name>[A-Za-z0-9-]+)(?P=quote)")
 
@@ -70,13 +78,13 @@ def equalities(pattern: str) -> tuple[list[Equality], list[str]]:
     """
     if len(pattern) > LONGEST_PATTERN:
         raise Unsupported(f"the pattern is longer than {LONGEST_PATTERN} characters")
-    if (plain := _plain_choice(pattern)) is not None:
+    if (plain := _plainly(pattern)) is not None:
         return plain, []
     return _parsed(pattern)
 
 
-def _plain_choice(pattern: str) -> list[Equality] | None:
-    """``[path = 'value' OR …]`` of known paths without escapes; None for all that is not that.
+def _plainly(pattern: str) -> list[Equality] | None:
+    """``[path = 'value' OR …]``, or AND, of known paths without escapes; None for all else.
 
     One thing counts that the grammar refuses, as feeds write it: ``file:hashes.SHA-256`` without
     quotes.
@@ -84,16 +92,24 @@ def _plain_choice(pattern: str) -> list[Equality] | None:
     text = pattern.lstrip(" \t\r\n")
     if not text.startswith("["):
         return None
-    found: list[Equality] = []
+    tests: list[_Test] = []
+    joined_by: set[str] = set()
     position = 1
     while one := _EQUALITY.match(text, position):
-        kind = _PATHS.get(_plain_path(one["path"]))
-        if kind is None:
+        path, value = _plain_path(one["path"]), one["text"]
+        kind = _PATHS.get(path)
+        if (kind is None or value is None) and path not in _DESCRIBING:
             return None
-        found.append((kind, one["text"]))
-        if one["end"] != "OR":
-            return found
+        tests.append(_Test(path, kind, () if value is None else (value,), "", True))
         position = one.end()
+        if one["end"] in ("OR", "AND"):
+            joined_by.add(one["end"])
+            continue
+        if joined_by == {"AND"}:
+            tests = _named_by([[test] for test in tests]) or []
+        if not tests or len(joined_by) > 1 or any(test.kind is None for test in tests):
+            return None
+        return [(test.kind, test.texts[0]) for test in tests if test.kind is not None]
     return None
 
 
@@ -145,7 +161,9 @@ def _tests(ctx: Any) -> list[_Test]:
         case Grammar.PropTestContext():
             return [_other(ctx)]
         case Grammar.ComparisonExpressionAndContext() if ctx.AND():
-            return _named_by(list(_parts(ctx)))
+            if (named := _named_by(list(_parts(ctx)))) is None:
+                raise _narrowing("AND")
+            return named
         case Grammar.ObservationExpressionAndContext() if ctx.AND():
             raise _narrowing("AND")
         case Grammar.ObservationExpressionsContext() if ctx.FOLLOWEDBY():
@@ -205,12 +223,12 @@ def _parts(ctx: Any) -> Iterator[list[_Test]]:
             yield _tests(side)
 
 
-def _named_by(parts: list[list[_Test]]) -> list[_Test]:
-    """What fulfils all parts, where the others only describe what one of them names."""
+def _named_by(parts: list[list[_Test]]) -> list[_Test] | None:
+    """What fulfils all parts: one of them, if the others only describe what it names."""
     for named in parts:
         if all(_describes(more, named) for more in parts if more is not named):
             return named
-    raise _narrowing("AND")
+    return None
 
 
 def _describes(more: list[_Test], named: list[_Test]) -> bool:
