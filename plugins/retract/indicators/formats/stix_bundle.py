@@ -204,7 +204,9 @@ def _entries(indicator: _Indicator, context: _Context, source: Source) -> Iterat
         yield LeftOut(indicator.id, reason)
     phases = [phase.phase_name for phase in indicator.kill_chain_phases]
     markings = [context.markings.get(one, "") for one in indicator.object_marking_refs]
+    tags = tuple(dict.fromkeys(tag for tag in (*labels, *phases, *markings) if tag))
     urls = [reference.url for reference in indicator.external_references if reference.url]
+    disposition = _disposition(indicator, source)
     for kind, text in stated:
         try:
             value = canonical(kind, text)
@@ -213,7 +215,7 @@ def _entries(indicator: _Indicator, context: _Context, source: Source) -> Iterat
             continue
         yield Listed(
             *value,
-            disposition=_disposition(indicator, source),
+            disposition=disposition,
             confidence=indicator.confidence,
             campaign=context.campaigns.get(indicator.id),
             reference=urls[0] if urls else None,
@@ -221,7 +223,7 @@ def _entries(indicator: _Indicator, context: _Context, source: Source) -> Iterat
             expires_at=indicator.valid_until,
             revoked=indicator.revoked,
             sightings=context.sightings.get(indicator.id, 0),
-            tags=tuple(dict.fromkeys(tag for tag in (*labels, *phases, *markings) if tag)),
+            tags=tags,
             statement=indicator.id,
             stated_at=indicator.modified,
         )
