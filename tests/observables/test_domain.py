@@ -91,6 +91,15 @@ def test_canonical_domain_is_total_and_idempotent(text: str) -> None:
 
 
 @given(
+    st.lists(st.text("aZ09-_é", max_size=4), min_size=1, max_size=4).map(".".join),
+    st.sampled_from(["", ".com", ".0x1", ".1", ".x--", ".", ".\n"]),
+)
+def test_what_is_canonical_as_it_comes_is_so_by_the_rules(name: str, end: str) -> None:
+    # The space in front makes it take the long way.
+    assert canonical_domain(name + end) == canonical_domain(" " + name + end)
+
+
+@given(
     st.lists(st.sampled_from("abc"), min_size=1, max_size=9),
     st.sampled_from(["com", "co.uk", "blogspot.com", "unknown"]),
     st.integers(0, 20),

@@ -31,12 +31,15 @@ def canonical_domain(text: str) -> str:
     A name without a dot is a domain only when it is a top-level domain, and an IP address
     never is. Underscores are allowed: phish uses them.
     """
-    host = canonical_host(text.strip().encode("utf-8", "replace"))
-    if len(host) > _LONGEST or not _DOMAIN.fullmatch(host) or is_ip_address(host):
+    if not ("." in text and _DOMAIN.fullmatch(text)):  # most are canonical as they come
+        text = canonical_host(text.strip().encode("utf-8", "replace"))
+        if not _DOMAIN.fullmatch(text):
+            return ""
+    if len(text) > _LONGEST or is_ip_address(text):
         return ""
-    if "." not in host and _suffixes().extract_str(host).suffix != host:
+    if "." not in text and _suffixes().extract_str(text).suffix != text:
         return ""
-    return host
+    return text
 
 
 def is_public_suffix(domain: str) -> bool:

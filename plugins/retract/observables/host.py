@@ -100,9 +100,14 @@ def _idn_to_ascii(name: bytes) -> str | None:
         return None
 
 
-@lru_cache(maxsize=16_384)
 def _ipv4(host: str) -> str:
     """Dotted decimal for any legal spelling: octal, hex, fewer than four components."""
+    # Nearly every host ends in a name, and is none.
+    return _ipv4_of(host) if _IPV4_PART.fullmatch(host.rpartition(".")[2]) else ""
+
+
+@lru_cache(maxsize=16_384)
+def _ipv4_of(host: str) -> str:
     parts = host.split(".")
     if len(parts) > 4:
         return ""

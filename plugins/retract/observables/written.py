@@ -72,6 +72,8 @@ def canonical(kind: AnyType, text: str) -> tuple[ObservableType, str]:
 
 def guess(text: str) -> ObservableType:
     """The type a refanged value looks like. Never one of FREE_TEXTS: any text may be one."""
+    if "://" in text:
+        return ObservableType.URL
     text = text.rstrip(_SENTENCE_MARKS)
     if _HEX.fullmatch(text) and len(text) in _HASH_OF_LENGTH:
         return _HASH_OF_LENGTH[len(text)]
