@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import mailbox
 import os
+import sys
 from email.message import EmailMessage
 from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # for installed
+
+from installed import Installed
+
+from retract.cli import ask
 
 FORGED = "Forefront-Antispam-Report"
 
@@ -75,3 +82,10 @@ def shared_data() -> Path:
     if not (folder / "mail").is_dir():
         pytest.skip(f"there is no real mail at {folder}: set RETRACT_SHARED_DATA")
     return folder
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Installed:
+    """An installation without mail, and commands that find no terminal to ask at."""
+    monkeypatch.setattr(ask, "TERMINAL", tmp_path / "no terminal")
+    return Installed(tmp_path / "home")

@@ -86,6 +86,7 @@ def run_add(request: Request, clock: Callable[[], datetime]) -> bool:
 
 def read_text(file: Path) -> str:
     """The text of a file, or of the standard input. Raises ConfigurationError."""
+    name = _name(file)
     try:
         if file == STDIN:
             if sys.stdin.isatty():
@@ -95,17 +96,21 @@ def read_text(file: Path) -> str:
             with file.open("rb") as opened:
                 data = opened.read(MAX_BYTES + 1)
     except OSError as error:
-        raise ConfigurationError(f"{file}: cannot be read: {error.strerror or error}") from error
+        raise ConfigurationError(f"{name}: cannot be read: {error.strerror or error}") from error
     if len(data) > MAX_BYTES:
         raise ConfigurationError(
-            f"{file}: longer than {MAX_BYTES // 1024} KiB: that is a feed; name it in the feeds "
+            f"{name}: longer than {MAX_BYTES // 1024} KiB: that is a feed; name it in the feeds "
             "file, with an own name and how far it is trusted"
         )
     if data.startswith(_UTF16):
         return decode(data, "utf-16")
     if b"\x00" in data:
-        raise ConfigurationError(f"{file}: binary data; copy the text out of it and paste that")
+        raise ConfigurationError(f"{name}: binary data; copy the text out of it and paste that")
     return decode(data.removeprefix(b"\xef\xbb\xbf"), None)
+
+
+def _name(file: Path) -> str:
+    return "the standard input" if file == STDIN else str(file)
 
 
 def _opinion(request: Request, now: datetime) -> Opinion:
@@ -129,7 +134,7 @@ def _nothing_found(request: Request, read: Pasted) -> str:
     ]
     more = [f"… and {len(said) - _SHOWN_LINES} more"] if len(said) > _SHOWN_LINES else []
     hint = (
-        f"{request.file}: nothing in it was understood as a "
+        f"{_name(request.file)}: nothing in it was understood as a "
         f"{request.kind or 'URL, domain, address, IP address or file hash'}"
     )
     if request.kind is None:

@@ -76,6 +76,8 @@ def changes_between(lake: Lake, from_version: int | None, to_version: int | None
         raise ConfigurationError("there are no indicators yet: run refresh_indicators first")
     to = newest if to_version is None else to_version
     since = max(to - 1, 0) if from_version is None else from_version
+    if max(since, to) > newest:
+        raise ConfigurationError(f"there is no version {max(since, to)}: the newest is {newest}")
     try:
         rows = changes(lake.scan_indicators(since), lake.scan_indicators(to))
     except (OSError, pl.exceptions.PolarsError) as error:

@@ -153,13 +153,15 @@ def _of(retracted: pl.DataFrame, own_domains: Collection[str]) -> dict[str, Any]
     """The fields of `WouldHit` that speak of the copies that would be retracted."""
     read = retracted.filter("is_read")
     sender_domain = pl.col("sender_address").str.split("@").list.last()
+    is_own = [sender_domain == own for own in own_domains]
+    is_own += [sender_domain.str.ends_with("." + own) for own in own_domains]
     times = retracted["received_at"].sort()
     return {
         "retracted": retracted.height,
         "mailboxes": retracted.select(_MAILBOX.n_unique()).item(),
         "read": read.height,
         "readers": read.select(_MAILBOX.n_unique()).item(),
-        "internal": retracted.filter(sender_domain.is_in(list(own_domains))).height,
+        "internal": retracted.filter(pl.any_horizontal(pl.lit(False), *is_own)).height,
         "first_delivery": times.first(),
         "last_delivery": times.last(),
         "subjects": _most_frequent(retracted["subject"]),
