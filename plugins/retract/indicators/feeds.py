@@ -122,7 +122,9 @@ def _location(value: str) -> str:
         )
     if not parts.hostname:
         raise ValueError("the URL names no host")
-    if "@" in parts.netloc:
+    # Azure's own way to write it: abfss://container@account.dfs.core.windows.net/…
+    is_container = parts.scheme.lower() in ("abfs", "abfss") and parts.password is None
+    if "@" in parts.netloc and not is_container:
         raise ValueError("a URL with a user name or password in it would be written to logs")
     return value
 
