@@ -142,6 +142,31 @@ def test_the_join_equals_the_definition_for_urls(observable: str, indicator: str
     assert join_finds(T.URL, observable, indicator) == matches(T.URL, observable, indicator)
 
 
+# Any bytes a sender may put between the parts of a URL.
+ROUGH_URLS = st.lists(
+    st.sampled_from(
+        [
+            "http://", "https:", "/", "//", "..", ".", "?", "#", "%2e", "%2F", "%25", ":80", "@",
+            "\\", "a", "b.evil.com", "evil.com", "co.uk", "1.2.3.4", "0x7f.1", "[::1]", "é", " ",
+        ]
+    ),
+    max_size=10,
+).map("".join)  # fmt: skip
+
+
+@given(st.one_of(URLS, ROUGH_URLS, st.text()), st.one_of(URLS, ROUGH_URLS))
+def test_what_a_url_is_looked_up_by_is_what_may_be_listed(url: str, other: str) -> None:
+    """Each lookup, listed, meets the URL, by hash and by definition; a host's root only itself."""
+    for found in lookups_of(T.URL, url):
+        listed = f"http://{found.text}"
+        met = matches(T.URL, url, listed)
+        assert met is join_finds(T.URL, url, listed)
+        is_root = found.text.endswith("/") and found.text.count("/") == 1
+        assert met or (is_root and not found.exact)
+    assert matches(T.URL, url, other) is join_finds(T.URL, url, other)
+    assert matches(T.URL, other, url) is join_finds(T.URL, other, url)
+
+
 @given(URLS)
 def test_a_listed_url_meets_itself(url: str) -> None:
     assert matches(T.URL, url, url)
