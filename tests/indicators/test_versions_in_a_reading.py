@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from retract.indicators.feeds import Source
 from retract.indicators.listed import Listed
+from retract.indicators.refresh import read_source
 from retract.indicators.snapshot import snapshot_of
 from retract.model import ObservableType
 
@@ -97,3 +99,23 @@ def test_it_is_what_the_newest_versions_say_in_whatever_order_they_come(stated):
 
     expected = {one.value for one in stated if is_newest(one) and not one.revoked}
     assert in_force(*stated) == in_force(*reversed(stated)) == expected
+
+
+def test_versions_on_several_pages_are_versions_all_the_same(tmp_path):
+    def page(name: str, modified: str, pattern: str, **more: object) -> None:
+        thing = {
+            "type": "indicator",
+            "id": "indicator--1",
+            "modified": modified,
+            "pattern": pattern,
+            **more,
+        }
+        (tmp_path / name).write_text(json.dumps({"objects": [thing]}), encoding="utf-8")
+
+    pages = SOURCE.model_copy(update={"location": str(tmp_path / "*.json")})
+    page("1.json", "2026-01-01T00:00:00Z", "[domain-name:value = 'a.example']")
+    page("2.json", "2026-01-02T00:00:00Z", "[domain-name:value = 'b.example']")
+    assert set(read_source(pages, NOW).rows.filter("active")["value"]) == {"b.example"}
+
+    page("0.json", "2026-01-03T00:00:00Z", "[domain-name:value = 'b.example']", revoked=True)
+    assert set(read_source(pages, NOW).rows.filter("active")["value"]) == set()
