@@ -1,143 +1,39 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 from tests.indicators.refreshing import read_all, refresh
 
 from retract.errors import FeedError, LakeError
-from retract.indicators.feeds import FeedsFile
-from retract.indicators.hold_back.rules import SHARED_HOST, HoldBack
-from retract.indicators.listed import Listed, ParsedFeed, Rejected
-from retract.indicators.refresh import (
-    FORGET_AFTER,
-    commit,
-    merge,
-    read_source,
-)
-from retract.indicators.snapshot import EXAMPLES, Snapshot, snapshot_of
+from retract.indicators import refresh as module
+from retract.indicators.feeds import ANALYSTS, FeedsFile, Format, Source
+from retract.indicators.fetching.credentials import NO_CREDENTIALS, Credentials
+from retract.indicators.fetching.document import Document, Marks, Unchanged
+from retract.indicators.hold_back.rules import NO_HOLD_BACK, SHARED_HOST, HoldBack
+from retract.indicators.hold_back.settings import HoldBackSettings
+from retract.indicators.listed import Listed
+from retract.indicators.refresh import SourceReport, commit, commit_one, read_source
+from retract.indicators.snapshot import End, Snapshot, snapshot_of
+from retract.lake.source_state import SourceState
 from retract.lake.store import Lake
 from retract.lake.tables import INDICATORS_TABLE
-from retract.model import Disposition, ObservableType
-from retract.observables import lookup
+from retract.model import ObservableType
 
-DAY = timedelta(days=1)
-
-
-def snapshot(source, now, *values, **more):
-    listed = [Listed(ObservableType.URL, value, **more) for value in values]
-    return snapshot_of(ParsedFeed(listed), source, now, HoldBack())
-
-
-def row(frame: pl.DataFrame, value: str) -> dict[str, object]:
-    return frame.row(by_predicate=pl.col("value") == value, named=True)
-
-
+DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 A, B = "https://a.example/x", "https://b.example/x"
 
 
-# --- a snapshot ---
+def row(frame: pl.DataFrame, value: str) -> dict[str, Any]:
+    return frame.row(by_predicate=pl.col("value") == value, named=True)
 
 
-def test_a_row_has_what_the_feed_states_and_else_what_the_source_says(source, now):
-    own = source(time_to_live="P30D", campaign="Winter", reference="https://r.example")
-
-    frame = snapshot(own, now, A).rows
-
-    assert frame.schema == INDICATORS_TABLE.empty().schema
-    found = row(frame, A)
-    expected = lookup.indicator_lookup(ObservableType.URL, A)
-    assert (found["lookup"], found["exact_only"]) == (expected.text, expected.exact)
-    assert found["key"] == lookup.key(ObservableType.URL, expected.text)
-    assert (found["disposition"], found["confidence"]) == ("malicious", 80)
-    assert (found["campaign"], found["reference"]) == ("Winter", "https://r.example")
-    assert found["first_seen"] == found["last_seen"] == now
-    assert found["expires_at"] == now + 30 * DAY
-    assert found["active"]
-
-    stated = row(
-        snapshot(
-            own,
-            now,
-            A,
-            disposition=Disposition.SPAM,
-            confidence=0,
-            campaign="Spring",
-            reference="x",
-            first_seen=now - DAY,
-            expires_at=now + DAY,
-        ).rows,
-        A,
-    )
-    assert (stated["disposition"], stated["confidence"]) == ("spam", 0)
-    assert (stated["campaign"], stated["reference"]) == ("Spring", "x")
-    assert (stated["first_seen"], stated["expires_at"]) == (now - DAY, now + DAY)
-
-
-def test_one_value_of_two_sources_is_two_indicators(source, now):
-    one, other = source(name="one"), source(name="other")
-    merged = merge(None, [snapshot(one, now, A), snapshot(other, now, A)], now)
-
-    assert merged["indicator_id"].n_unique() == 2
-    assert merged["source"].to_list() == ["one", "other"]
-    again = snapshot(one, now + DAY, A).rows
-    assert again["indicator_id"].to_list() == merged["indicator_id"].to_list()[:1]
-
-
-def test_a_value_listed_twice_counts_once_by_its_gravest_statement(source, now):
-    parsed = ParsedFeed(
-        [
-            Listed(ObservableType.URL, A, disposition=Disposition.SPAM, confidence=99),
-            Listed(ObservableType.URL, A, disposition=Disposition.MALICIOUS, confidence=10),
-            Listed(ObservableType.URL, A, disposition=Disposition.MALICIOUS, confidence=20),
-            Listed(ObservableType.URL, A, confidence=100, revoked=True),
-        ]
-    )
-    frame = snapshot_of(parsed, source(), now, HoldBack()).rows
-    assert frame.select("disposition", "confidence", "active").rows() == [("malicious", 20, True)]
-
-
-def test_what_is_revoked_or_expired_is_kept_but_not_active(source, now):
-    revoked = snapshot(source(), now, A, revoked=True).rows
-    expired = snapshot(source(), now, A, expires_at=now).rows
-    assert revoked["active"].to_list() == expired["active"].to_list() == [False]
-
-
-def test_a_shared_host_is_kept_with_the_reason(source, now):
-    frame = snapshot(source(), now, "https://t.co/", "https://t.co/AbC").rows
-    assert row(frame, "https://t.co/")["held_back"] == SHARED_HOST
-    assert row(frame, "https://t.co/AbC")["held_back"] is None
-
-
-def test_a_snapshot_survives_a_file(source, now, tmp_path):
-    written = snapshot(source(), now, A, B)
-    written.write(tmp_path / "snapshot.parquet")
-
-    read = Snapshot.read(tmp_path / "snapshot.parquet")
-
-    assert read.facts == written.facts
-    assert read.rows.equals(written.rows)
-
-
-def test_all_rejected_are_counted_and_some_shown(source, now, tmp_path):
-    rejected = [Rejected(f"line {number}", "no") for number in range(100)]
-    parsed = ParsedFeed([Listed(ObservableType.URL, A)], rejected)
-    snapshot_of(parsed, source(), now, HoldBack()).write(tmp_path / "snapshot.parquet")
-
-    facts = Snapshot.read(tmp_path / "snapshot.parquet").facts
-
-    assert facts.rejected == 100
-    assert facts.examples == tuple(rejected[:EXAMPLES])
-
-
-def test_another_file_is_no_snapshot(tmp_path):
-    pl.DataFrame({"a": [1]}).write_parquet(tmp_path / "other.parquet")
-    (tmp_path / "text.parquet").write_text("hello", encoding="utf-8")
-    for name in ("other", "text", "none"):
-        with pytest.raises(FeedError, match="is no snapshot"):
-            Snapshot.read(tmp_path / f"{name}.parquet")
+def urls(count: int, host: str = "a.example") -> str:
+    return "".join(f"https://{host}/{number}\n" for number in range(count))
 
 
 # --- reading a source ---
@@ -149,7 +45,8 @@ def test_all_documents_of_a_source_count(source, now, tmp_path):
 
     read = read_source(source(type="url", location=str(tmp_path / "*.txt")), now)
 
-    assert (read.listed, read.facts.rejected, read.held_back) == (3, 1, 0)
+    assert (read.listed, read.facts.usable, read.facts.rejected) == (3, 4, 1)
+    assert read.facts.marks.content
 
 
 @pytest.mark.parametrize(
@@ -189,99 +86,174 @@ def test_an_own_list_may_be_empty_but_not_missing(source, now, tmp_path):
     assert read_source(own, now).listed == 0
 
 
-# --- merging ---
+@pytest.mark.parametrize("may_be_empty", [False, True])
+def test_more_broken_entries_than_sound_ones_are_no_such_feed(source, now, tmp_path, may_be_empty):
+    own = source(type="url", location=str(tmp_path / "list"), may_be_empty=may_be_empty)
+    (tmp_path / "list").write_text(f"{A}\n{B}\nno\nnone\n", encoding="utf-8")
+    assert read_source(own, now).facts.rejected == 2
+    (tmp_path / "list").write_text(f"{A}\nno\nnone\n", encoding="utf-8")
+    with pytest.raises(FeedError, match=r"list: 2 entries are broken and only 1 are sound.*line 2"):
+        read_source(own, now)
 
 
-def test_first_seen_stays_and_last_seen_moves(source, now):
-    first = merge(None, [snapshot(source(), now, A)], now)
-    second = merge(first, [snapshot(source(), now + DAY, A)], now + DAY)
+class FakeReading:
+    """A reading that gives what a test says."""
 
-    assert second.height == 1
-    assert row(second, A)["first_seen"] == now
-    assert row(second, A)["last_seen"] == now + DAY
+    def __init__(
+        self, *documents: bytes, complete: bool = True, unchanged: bool = False, cursor: str = ""
+    ) -> None:
+        self._documents, self.complete = documents, complete
+        self._unchanged, self._marks = unchanged, Marks(cursor=cursor)
 
+    def documents(self) -> Iterator[Document]:
+        if self._unchanged:
+            raise Unchanged
+        for number, data in enumerate(self._documents):
+            yield Document(f"page {number}", data)
 
-def test_with_a_time_to_live_an_unlisted_indicator_stays_until_it_expires(source, now):
-    rolling = source(time_to_live="P10D")
-    current = merge(None, [snapshot(rolling, now, A, B)], now)
-
-    active = []
-    for days in (1, 9, 10):
-        later = now + days * DAY
-        current = merge(current, [snapshot(rolling, later, B)], later)
-        active.append(row(current, A)["active"])
-
-    assert active == [True, True, False]
-    assert row(current, B)["active"]
+    def marks(self) -> Marks:
+        return self._marks
 
 
-def test_without_one_it_leaves_when_it_is_no_longer_listed(source, now):
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Marks, Credentials]]:
+    """What sources are asked with; ``answers`` are what they give."""
+    seen: list[tuple[Marks, Credentials]] = []
+
+    def open_source(source: Source, last: Marks, credentials: Credentials) -> FakeReading:
+        seen.append((last, credentials))
+        return answers.pop(0)
+
+    answers.clear()
+    monkeypatch.setattr(module, "open_source", open_source)
+    return seen
+
+
+answers: list[FakeReading] = []
+
+
+def known(source: Source, now: datetime, **more: Any) -> SourceState:
+    usual = {"source": source.name, "settings": source.digest, "read_at": now, "tried_at": now}
+    return SourceState.model_validate(usual | more)
+
+
+def test_a_source_is_asked_with_the_marks_of_its_last_good_reading(source, now, asked):
     own = source()
-    current = merge(None, [snapshot(own, now, A, B)], now)
-    current = merge(current, [snapshot(own, now + DAY, B)], now + DAY)
-    assert not row(current, A)["active"]
+    last = known(own, now, etag='"7"', last_modified="Sat", content="abc", cursor="c")
+    answers.append(FakeReading(A.encode()))
 
-    current = merge(current, [snapshot(own, now + 2 * DAY, A, B)], now + 2 * DAY)
-    assert row(current, A)["active"]
-    assert row(current, A)["first_seen"] == now
+    read_source(own, now, last=last)
 
-
-def test_a_stated_expiry_does_not_outlast_an_own_list(source, now):
-    own = source()
-    current = merge(None, [snapshot(own, now, A, expires_at=now + 90 * DAY)], now)
-    current = merge(current, [snapshot(own, now + DAY)], now + DAY)
-    assert not row(current, A)["active"]
+    assert asked == [
+        (Marks(etag='"7"', last_modified="Sat", content="abc", cursor="c"), NO_CREDENTIALS)
+    ]
 
 
-def test_a_revoked_indicator_leaves(source, now):
-    feed = source(time_to_live="P30D")
-    current = merge(None, [snapshot(feed, now, A)], now)
-    current = merge(current, [snapshot(feed, now + DAY, A, revoked=True)], now + DAY)
-    assert row(current, A)["active"] is False
+@pytest.mark.parametrize("change", [{"confidence": 81}, {"type": "url"}, {"campaign": "Winter"}])
+def test_with_other_settings_everything_is_read_anew(source, now, asked, change):
+    last = known(source(), now, etag='"7"', cursor="c")
+    answers.append(FakeReading(A.encode()))
+    read_source(source(**change), now, last=last)
+    assert asked[0][0] == Marks()
 
 
-def test_a_source_without_a_snapshot_keeps_its_rows_until_they_expire(source, now):
-    own, rolling = source(name="own"), source(name="rolling", time_to_live="P10D")
-    current = merge(None, [snapshot(own, now, A), snapshot(rolling, now, B)], now)
-
-    nothing_read = merge(current, [], now + DAY)
-    assert nothing_read.equals(current)
-
-    later = merge(current, [], now + 11 * DAY)
-    assert row(later, A)["active"]
-    assert not row(later, B)["active"]
+def test_a_source_that_has_nothing_new_gives_no_rows(source, now, asked):
+    answers.append(FakeReading(unchanged=True, cursor="next"))
+    read = read_source(source(), now, last=known(source(), now, listed=500))
+    assert (read.facts.unchanged, read.facts.complete) == (True, True)
+    assert read.facts.marks.cursor == "next"
+    assert read.rows.is_empty()
 
 
-def test_a_source_no_longer_configured_leaves(source, now):
-    one, other = source(name="one"), source(name="other", time_to_live="P30D")
-    current = merge(None, [snapshot(one, now, A), snapshot(other, now, B)], now)
-
-    for feeds in (
-        FeedsFile(sources=(one,)),
-        FeedsFile(sources=(one, other.model_copy(update={"enabled": False}))),
-    ):
-        merged = merge(current, [], now + DAY, feeds)
-        assert (row(merged, A)["active"], row(merged, B)["active"]) == (True, False)
+def test_no_news_from_a_service_say_nothing_of_what_it_told_before(source, now, asked):
+    taxii = source(format="stix", service="taxii", location="https://taxii.example/c/")
+    answers.append(FakeReading(unchanged=True))
+    read = read_source(taxii, now, last=known(taxii, now))
+    assert (read.facts.unchanged, read.facts.complete) == (True, False)
 
 
-def test_what_is_held_back_now_is_held_back_in_a_broken_source_too(source, now):
-    feed = source(time_to_live="P30D")
-    listed = [Listed(ObservableType.DOMAIN, "partner.example")]
-    current = merge(None, [snapshot_of(ParsedFeed(listed), feed, now, HoldBack())], now)
-    held = FeedsFile(sources=(feed,), hold_back=HoldBack(domains=("partner.example",)))
-    free = FeedsFile(sources=(feed,))
-
-    merged = merge(current, [], now, held)
-    assert merged["held_back"].to_list() == [SHARED_HOST]
-    assert merge(merged, [], now, free)["held_back"].to_list() == [None]
+def test_news_may_be_none(source, now, asked):
+    answers.append(FakeReading(complete=False, cursor="c2"))
+    read = read_source(source(), now, last=known(source(), now, listed=500, cursor="c1"))
+    assert (read.listed, read.facts.complete, read.facts.marks.cursor) == (0, False, "c2")
 
 
-def test_what_is_long_out_of_force_is_forgotten(source, now):
-    own = source()
-    current = merge(None, [snapshot(own, now, A)], now)
-    current = merge(current, [snapshot(own, now + DAY)], now + DAY)
-    assert merge(current, [], now + FORGET_AFTER - DAY).height == 1
-    assert merge(current, [], now + FORGET_AFTER + DAY).is_empty()
+def test_a_reading_that_breaks_in_the_middle_is_an_error(source, now, asked):
+    answers.append(FakeReading(A.encode(), b"<html>\n\x1b[31m"))
+    with pytest.raises(FeedError, match="list: page 1 is an HTML page") as caught:
+        read_source(source(), now)
+    assert str(caught.value).isprintable()
+
+
+def test_what_an_error_repeats_of_a_feed_stays_on_one_short_line(source, now, monkeypatch):
+    def refuse(*args: object) -> None:
+        raise FeedError("says:\r\n\x1b[2J" + "x" * 100_000)
+
+    monkeypatch.setattr(module, "open_source", refuse)
+    with pytest.raises(FeedError) as caught:
+        read_source(source(), now)
+    assert str(caught.value).startswith("list: says:")
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 1_100
+
+
+# --- jumps ---
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "guard", "jumps"),
+    [
+        (1000, 500, {}, False),
+        (1000, 499, {}, True),
+        (1000, 1, {}, True),
+        (1000, 3000, {}, False),
+        (1000, 3001, {}, True),
+        (99, 1, {}, False),
+        (10, 99, {}, False),
+        (100, 49, {}, True),
+        (10, 100, {}, True),
+        (0, 5000, {}, False),
+        (10, 100, {"from_size": 101}, False),
+        (1000, 1, {"may_shrink_to": 0}, False),
+        (1000, 899, {"may_shrink_to": 0.9}, True),
+        (1000, 1101, {"may_grow_to": 1.1}, True),
+        (1000, 9000, {"may_grow_to": 10}, False),
+    ],
+)
+def test_a_jump_past_the_set_ratio_is_an_error(source, now, tmp_path, before, after, guard, jumps):
+    (tmp_path / "list").write_text(urls(after), encoding="utf-8")
+    own = source(location=str(tmp_path / "list"), jump_guard=guard)
+    last = known(own, now, listed=before)
+    if not jumps:
+        assert read_source(own, now, last=last).listed == after
+        return
+    with pytest.raises(FeedError) as caught:
+        read_source(own, now, last=last)
+    said = str(caught.value)
+    assert said.startswith(f"list: it went from {before:,} to {after:,} indicators")
+    assert "the last good version stays" in said
+    assert "accept_jumps_of: [list]" in said
+    assert "jump_guard" in said
+    assert read_source(own, now, last=last, accept_jump=True).listed == after
+
+
+def test_the_first_reading_is_no_jump(source, now, tmp_path):
+    (tmp_path / "list").write_text(urls(1000), encoding="utf-8")
+    own = source(location=str(tmp_path / "list"))
+    never_read = SourceState(source="list", tried_at=now, failing_since=now, error="broken")
+    assert read_source(own, now, last=None).listed == 1000
+    assert read_source(own, now, last=never_read).listed == 1000
+
+
+def test_news_are_compared_with_all_that_is_known_and_only_upwards(source, now, asked):
+    last = known(source(), now, listed=1000)
+    answers.append(FakeReading(A.encode(), complete=False))
+    assert read_source(source(), now, last=last).listed == 1
+    answers.append(FakeReading(urls(2000).encode(), complete=False))
+    assert read_source(source(), now, last=last).listed == 2000
+    answers.append(FakeReading(urls(2001).encode(), complete=False))
+    with pytest.raises(FeedError, match="from 1,000 to 3,001"):
+        read_source(source(), now, last=last)
 
 
 # --- the whole refresh ---
@@ -310,26 +282,74 @@ def feeds(source, tmp_path: Path) -> FeedsFile:
     )
 
 
+def stored(lake: Lake) -> pl.DataFrame:
+    return lake.scan_indicators(lake.versions().indicators).collect()
+
+
+def by_source(sources: tuple[SourceReport, ...]) -> dict[str, SourceReport]:
+    return {one.source: one for one in sources}
+
+
 def test_a_refresh_commits_what_all_sources_list(feeds, lake, now):
     report = refresh(feeds, lake, now)
 
     assert lake.versions().indicators == report.version
-    stored = lake.scan_indicators(report.version).collect()
-    assert set(stored["value"]) == {A, B, "evil.example", "t.co"}
-    domains, urls = report.sources
-    assert (urls.source, urls.listed, urls.added, urls.rejected) == ("urls", 2, 2, 1)
-    assert urls.examples[0].where == "line 3"
+    assert report.changed
+    assert set(stored(lake)["value"]) == {A, B, "evil.example", "t.co"}
+    assert stored(lake).schema == INDICATORS_TABLE.empty().schema
+    told = by_source(report.sources)
+    assert set(told) == {"urls", "domains"}
+    assert (told["urls"].listed, told["urls"].added, told["urls"].rejected) == (2, 2, 1)
+    assert told["urls"].examples[0].where == "line 3"
+    domains = told["domains"]
     assert (domains.listed, domains.held_back, domains.in_force) == (2, 1, 1)
+    assert domains.held_back_because == {SHARED_HOST: 1}
+    assert domains.held_back_examples == ((ObservableType.DOMAIN, "t.co", SHARED_HOST),)
     assert report.failed == ()
 
 
 def test_a_second_refresh_says_what_changed(feeds, lake, now, tmp_path):
     refresh(feeds, lake, now)
     (tmp_path / "urls.txt").write_text(f"{B}\nhttps://c.example/x\n", encoding="utf-8")
+    urls_ = by_source(refresh(feeds, lake, now + DAY).sources)["urls"]
+    assert (urls_.listed, urls_.added, urls_.no_longer_listed, urls_.in_force) == (2, 1, 1, 2)
 
-    urls = refresh(feeds, lake, now + DAY).sources[1]
+    (tmp_path / "urls.txt").write_text(f"{A}\n{B}\nhttps://c.example/x\n", encoding="utf-8")
+    urls_ = by_source(refresh(feeds, lake, now + 2 * DAY).sources)["urls"]
+    assert (urls_.added, urls_.reactivated, urls_.in_force) == (0, 1, 3)
 
-    assert (urls.listed, urls.added, urls.expired, urls.in_force) == (2, 1, 1, 2)
+
+def test_a_refresh_without_change_makes_no_version(feeds, lake, now):
+    first = refresh(feeds, lake, now)
+    second = refresh(feeds, lake, now + HOUR)
+
+    assert (second.version, second.changed) == (first.version, False)
+    told = by_source(second.sources)
+    assert told["urls"].unchanged
+    assert (told["urls"].listed, told["urls"].in_force, told["urls"].added) == (2, 2, 0)
+    assert lake.source_states()["urls"].read_at == now + HOUR
+
+
+def test_only_the_sources_that_changed_are_written(feeds, lake, now, tmp_path):
+    refresh(feeds, lake, now)
+
+    def files(source: str) -> set[str]:
+        return {file.name for file in (tmp_path / "lake").glob(f"*/source={source}/*.parquet")}
+
+    before = {name: files(name) for name in ("urls", "domains")}
+    (tmp_path / "urls.txt").write_text(f"{A}\n{B}\nhttps://c.example/x\n", encoding="utf-8")
+
+    refresh(feeds, lake, now + HOUR)
+
+    assert files("domains") == before["domains"]
+    assert files("urls") > before["urls"], "the old one stays for pinned readers"
+    assert stored(lake).height == 5
+
+
+def test_the_first_refresh_of_nothing_makes_the_table(lake, now):
+    report = refresh(FeedsFile(), lake, now)
+    assert lake.scan_indicators(report.version).collect().is_empty()
+    assert refresh(FeedsFile(), lake, now + HOUR).version == report.version
 
 
 def test_a_broken_source_keeps_its_last_good_version_and_stops_no_other(feeds, lake, now, tmp_path):
@@ -343,8 +363,199 @@ def test_a_broken_source_keeps_its_last_good_version_and_stops_no_other(feeds, l
     assert failed.source == "urls"
     assert "HTML page" in str(failed.error)
     assert (failed.in_force, failed.expired) == (2, 0)
-    stored = lake.scan_indicators(report.version).filter("active").collect()
-    assert {A, B, "new.example"} <= set(stored["value"])
+    assert {A, B, "new.example"} <= set(stored(lake).filter("active")["value"])
+
+
+def test_a_source_no_longer_configured_or_switched_off_leaves(feeds, lake, now):
+    refresh(feeds, lake, now)
+    urls_, domains, _ = feeds.sources
+    for sources in ((urls_,), (urls_, domains.model_copy(update={"enabled": False}))):
+        report = refresh(FeedsFile(sources=sources), lake, now + HOUR)
+        told = by_source(report.sources)
+        if "domains" in told:
+            assert (told["domains"].removed, told["domains"].in_force) == (2, 0)
+        rows = stored(lake)
+        assert row(rows, "evil.example")["inactive_because"] == End.SOURCE_REMOVED
+        assert row(rows, A)["active"]
+        assert set(lake.source_states()) == {"urls"}
+
+    refresh(feeds, lake, now + 2 * HOUR)
+    assert row(stored(lake), "evil.example")["active"], "read in full, as if for the first time"
+    assert row(stored(lake), "evil.example")["first_seen"] == now
+
+
+def test_a_source_that_was_not_asked_keeps_its_rows_and_its_state(feeds, lake, now):
+    refresh(feeds, lake, now)
+    before = lake.source_states()
+    snapshots, _ = read_all(FeedsFile(sources=feeds.sources[:1]), now + HOUR)
+
+    report = commit(feeds, lake, snapshots, {}, now + HOUR, HoldBack.of(feeds.hold_back))
+
+    assert row(stored(lake), "evil.example")["active"]
+    assert lake.source_states()["domains"] == before["domains"]
+    assert by_source(report.sources)["domains"].error is None
+
+
+# --- states ---
+
+
+def test_a_state_remembers_the_last_good_reading_and_how_the_last_try_went(
+    feeds, lake, now, tmp_path
+):
+    refresh(feeds, lake, now)
+    good = lake.source_states()["urls"]
+    urls_ = feeds.source("urls")
+    assert good.settings == urls_.digest
+    assert (good.read_at, good.tried_at, good.listed) == (now, now, 2)
+    assert good.content
+    assert (good.error, good.failing_since) == (None, None)
+
+    (tmp_path / "urls.txt").write_text("<html>", encoding="utf-8")
+    for hours in (1, 2):
+        refresh(feeds, lake, now + hours * HOUR)
+    bad = lake.source_states()["urls"]
+    assert (bad.read_at, bad.listed, bad.content) == (good.read_at, good.listed, good.content)
+    assert (bad.tried_at, bad.failing_since) == (now + 2 * HOUR, now + HOUR)
+    assert "HTML page" in str(bad.error)
+
+    (tmp_path / "urls.txt").write_text(f"{A}\n", encoding="utf-8")
+    refresh(feeds, lake, now + 3 * HOUR)
+    mended = lake.source_states()["urls"]
+    assert (mended.error, mended.failing_since, mended.listed) == (None, None, 1)
+
+
+def test_a_source_that_never_could_be_read_has_a_state_too(source, lake, now):
+    feeds = FeedsFile(sources=(source(name="gone", location="/nowhere/at/all"),))
+    refresh(feeds, lake, now)
+    state = lake.source_states()["gone"]
+    assert (state.read_at, state.settings, state.failing_since) == (None, "", now)
+
+
+def test_a_process_that_dies_between_indicators_and_states_costs_one_more_reading(
+    feeds, lake, now, monkeypatch
+):
+    def die(self: Lake, states: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Lake, "write_source_states", die)
+        with pytest.raises(KeyboardInterrupt):
+            refresh(feeds, lake, now)
+    version = lake.versions().indicators
+    assert lake.source_states() == {}
+
+    report = refresh(feeds, lake, now + HOUR)
+
+    assert (report.version, report.changed) == (version, False)
+    assert set(lake.source_states()) == {"urls", "domains"}
+
+
+def test_news_add_to_what_is_known(source, lake, now, asked):
+    taxii = source(name="t", service="misp_feed", format="misp", location="https://m.example/")
+    # The parser is of no concern here: a plain list is easier to read.
+    taxii = taxii.model_copy(update={"format": Format.PLAIN_LIST})
+    feeds = FeedsFile.model_construct(sources=(taxii,), hold_back=HoldBackSettings())
+    answers.append(FakeReading(urls(3).encode(), cursor="c1"))
+    answers.append(FakeReading(urls(2, "b.example").encode(), complete=False, cursor="c2"))
+    answers.append(FakeReading(unchanged=True, cursor="c2"))
+
+    told = [refresh(feeds, lake, now + hours * HOUR).sources[0] for hours in (0, 1, 2)]
+
+    assert [(one.listed, one.added, one.complete) for one in told] == [
+        (3, 3, True),
+        (5, 2, False),
+        (5, 0, False),
+    ]
+    assert [marks.cursor for marks, _ in asked] == ["", "c1", "c2"]
+    assert lake.source_states()["t"].listed == 5
+
+
+# --- hold-back ---
+
+
+def test_what_is_held_back_now_is_held_back_in_a_broken_source_too(feeds, lake, now, tmp_path):
+    refresh(feeds, lake, now)
+    (tmp_path / "domains.txt").unlink()
+    held = feeds.model_copy(update={"hold_back": HoldBackSettings(domains=("evil.example",))})
+
+    told = by_source(refresh(held, lake, now + HOUR).sources)["domains"]
+    assert told.error
+    assert (told.held_back, told.in_force) == (2, 0)
+
+    refresh(feeds, lake, now + 2 * HOUR)
+    assert row(stored(lake), "evil.example")["held_back"] is None
+
+
+class Counting(HoldBack):
+    """A hold-back that counts what it is asked."""
+
+    def __init__(self, digest: str) -> None:
+        super().__init__(None)
+        self.digest = digest
+        self.asked: list[str] = []
+
+    def reason(self, kind: ObservableType, value: str) -> str | None:
+        self.asked.append(value)
+        return None
+
+
+def test_rows_are_judged_again_only_when_the_rules_changed(feeds, lake, now, tmp_path):
+    first = Counting("1")
+    refresh(feeds, lake, now, hold_back=first)
+    assert len(first.asked) == 4
+
+    same = Counting("1")
+    (tmp_path / "urls.txt").write_text(f"{A}\n{B}\nhttps://c.example/\n", encoding="utf-8")
+    refresh(feeds, lake, now + HOUR, hold_back=same)
+    assert same.asked == ["https://c.example/"]
+
+    other = Counting("2")
+    refresh(feeds, lake, now + 2 * HOUR, hold_back=other)
+    assert len(other.asked) == 5
+    refresh(feeds, lake, now + 3 * HOUR, hold_back=other)
+    assert len(other.asked) == 5
+
+
+def test_examples_of_what_is_held_back_are_some_and_all_are_counted(source, lake, now, tmp_path):
+    names = "".join(f"host{number}.t.co\n" for number in range(50))
+    (tmp_path / "list").write_text("t.co\nbit.ly\n" + names, encoding="utf-8")
+    settings = HoldBackSettings(domains=("*.t.co",))
+    own = source(type="domain", location=str(tmp_path / "list"))
+    feeds = FeedsFile(sources=(own,), hold_back=settings)
+
+    (told,) = refresh(feeds, lake, now).sources
+
+    assert told.held_back == 52
+    assert sum(told.held_back_because.values()) == 52
+    assert len(told.held_back_examples) == module.HELD_BACK_EXAMPLES
+
+
+# --- what people add by hand ---
+
+
+def test_the_analysts_own_source_is_nobodys_to_remove(feeds, source, lake, now):
+    analysts = source(name=ANALYSTS, time_to_live="P10D", absence_revokes=False)
+    entered = snapshot_of([Listed(ObservableType.URL, "https://campaign.example/x")], analysts, now)
+    entered = entered.with_reading(complete=False, marks=Marks())
+    report = commit_one(lake, analysts, entered, now, NO_HOLD_BACK)
+    assert [(one.source, one.added) for one in report.sources] == [(ANALYSTS, 1)]
+
+    report = refresh(feeds, lake, now + HOUR)
+    assert row(stored(lake), "https://campaign.example/x")["active"]
+    assert by_source(report.sources)[ANALYSTS].in_force == 1
+    assert ANALYSTS in lake.source_states()
+
+    again = snapshot_of([Listed(ObservableType.URL, A)], analysts, now + 9 * DAY)
+    again = again.with_reading(complete=False, marks=Marks())
+    commit_one(lake, analysts, again, now + 9 * DAY, NO_HOLD_BACK)
+    assert row(stored(lake).filter(source="urls"), A)["active"], "others are left alone"
+    refresh(feeds, lake, now + 10 * DAY)
+    ended = row(stored(lake), "https://campaign.example/x")
+    assert (ended["active"], ended["inactive_because"]) == (False, End.EXPIRED)
+    assert row(stored(lake).filter(source=ANALYSTS), A)["active"]
+
+
+# --- side by side ---
 
 
 def test_a_commit_that_meets_another_one_merges_again(feeds, lake, now, source, monkeypatch):
@@ -353,7 +564,9 @@ def test_a_commit_that_meets_another_one_merges_again(feeds, lake, now, source, 
     both = feeds.model_copy(update={"sources": (*feeds.sources, late)})
     lake.replace_indicators(INDICATORS_TABLE.empty())
     replace = Lake.replace_indicators
-    interruptions = [snapshot(late, now, "https://late.example/x").rows]
+    interruptions = [
+        snapshot_of([Listed(ObservableType.URL, "https://late.example/x")], late, now).rows
+    ]
 
     def interrupted(self, frame, **options):
         if interruptions:
@@ -361,10 +574,10 @@ def test_a_commit_that_meets_another_one_merges_again(feeds, lake, now, source, 
         return replace(self, frame, **options)
 
     monkeypatch.setattr(Lake, "replace_indicators", interrupted)
-    report = commit(both, lake, snapshots, errors, now)
+    report = commit(both, lake, snapshots, errors, now, NO_HOLD_BACK)
 
-    stored = lake.scan_indicators(report.version).collect()
-    assert {A, B, "https://late.example/x"} <= set(stored["value"])
+    rows = lake.scan_indicators(report.version).collect()
+    assert {A, B, "https://late.example/x"} <= set(rows["value"])
 
 
 def test_a_lake_that_refuses_is_not_asked_for_ever(feeds, lake, now, monkeypatch):
@@ -373,7 +586,7 @@ def test_a_lake_that_refuses_is_not_asked_for_ever(feeds, lake, now, monkeypatch
 
     monkeypatch.setattr(Lake, "replace_indicators", refuse)
     with pytest.raises(LakeError, match="disk full"):
-        commit(feeds, lake, [], {}, now)
+        commit(feeds, lake, [], {}, now, NO_HOLD_BACK)
 
 
 def test_a_preview_needs_no_lake(feeds, listed_now, now: datetime, tmp_path):
@@ -384,3 +597,12 @@ def test_a_preview_needs_no_lake(feeds, listed_now, now: datetime, tmp_path):
     (tmp_path / "urls.txt").unlink()
     with pytest.raises(FeedError, match="urls: there is no file"):
         listed_now(feeds, now)
+
+
+def test_snapshots_are_committed_from_files_too(feeds, lake, now, tmp_path):
+    snapshots, errors = read_all(feeds, now)
+    for one in snapshots:
+        one.write(tmp_path / f"{one.source}.parquet")
+    read = [Snapshot.read(tmp_path / f"{one.source}.parquet") for one in snapshots]
+    commit(feeds, lake, read, errors, now, NO_HOLD_BACK)
+    assert set(stored(lake)["value"]) == {A, B, "evil.example", "t.co"}
