@@ -61,10 +61,7 @@ class ObjectStoreReading:
         scheme, _, rest = source.location.partition("://")
         bucket, _, self._path = rest.partition("/")
         self._bucket = f"{scheme.lower()}://{bucket}"
-        self._options = {
-            name.lower(): value.get_secret_value()
-            for name, value in credentials.storage_options.items()
-        }
+        self._options = _options(scheme.lower(), credentials)
         self._marks = last
 
     def documents(self) -> Iterator[Document]:
@@ -179,13 +176,17 @@ class ObjectStoreReading:
             raise Unchanged from None
         except (BaseError, OSError, ValueError, TypeError) as error:
             reason = self._reason(error)
+        except BaseException as error:
+            # obstore's native part gives up where a setting is nonsense: no Exception of Python's.
+            if type(error).__module__ != "pyo3_runtime":
+                raise
+            reason = self._misconfigured()
         raise FeedError(f"{self._source.location} {reason}")
 
     def _reason(self, error: Exception) -> str:
         text = str(error)
         if isinstance(error, UnknownConfigurationKeyError) or 'store: "Config"' in text:
-            known = ", ".join(quoted(name, 60) for name in sorted(self._options))
-            return f"cannot be opened with these storage options: correct one of {known}"
+            return self._misconfigured()
         if any(sign in text for sign in _NO_CREDENTIALS):
             return (
                 "cannot be read, for there are no credentials: name a connection whose extras "
@@ -209,6 +210,10 @@ class ObjectStoreReading:
             "and are the storage options right?"
         )
 
+    def _misconfigured(self) -> str:
+        known = ", ".join(quoted(name, 60) for name in sorted(self._options)) or "none"
+        return f"cannot be opened with these storage options: correct one of {known}"
+
     def _too_slow(self) -> FeedError:
         minutes = limits.SERVICE_DEADLINE.total_seconds() / 60
         return FeedError(
@@ -219,6 +224,23 @@ class ObjectStoreReading:
 
 _NO_CREDENTIALS: Final = ("//169.254.", "//metadata", "token request", "MissingAccount")
 """Where the libraries look when they were given none."""
+
+
+_LOGIN_OPTIONS: Final = {
+    "s3": ("aws_access_key_id", "aws_secret_access_key"),
+    "gs": ("", "google_service_account_key"),
+    "az": ("azure_storage_account_name", "azure_storage_account_key"),
+}
+
+
+def _options(scheme: str, credentials: Credentials) -> dict[str, str]:
+    """The storage options; a login and password are what the store asks for by these names."""
+    stated = (credentials.login, credentials.password.get_secret_value())
+    names = _LOGIN_OPTIONS["az" if scheme.startswith("abfs") else scheme]
+    options = {name: value for name, value in zip(names, stated, strict=True) if name and value}
+    for name, value in credentials.storage_options.items():
+        options[name.lower()] = value.get_secret_value()
+    return options
 
 
 def _matches(path: list[str], pattern: list[str]) -> bool:
