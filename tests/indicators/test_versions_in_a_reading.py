@@ -76,6 +76,14 @@ def test_entries_that_name_no_statement_are_all_kept():
     }
 
 
+def test_an_id_that_no_table_can_store_is_an_id_all_the_same():
+    assert in_force(
+        listed("a.example", "indicator--\ud800", day(1)),
+        listed("b.example", "indicator--\ud800", day(2)),
+        listed("c.example", "x" * 100_000, day(2)),
+    ) == {"b.example", "c.example"}
+
+
 entries = st.lists(
     st.builds(
         listed,

@@ -38,6 +38,7 @@ LONGEST_EXAMPLE: Final = 300
 LONGEST_CAMPAIGN: Final = 200
 LONGEST_REFERENCE: Final = 2_000
 LONGEST_TAG: Final = 100
+LONGEST_STATEMENT: Final = 300
 MOST_TAGS: Final = 50
 MOST_SIGHTINGS: Final = 2**31 - 1
 """What a feed says beyond these bounds is cut: it is for people, and nothing is matched with it."""
@@ -319,7 +320,7 @@ def _row(
         min(listed.first_seen or now, now),
         not listed.revoked,
         expires_at,
-        listed.statement,
+        told(listed.statement, LONGEST_STATEMENT),
         listed.stated_at,
     )
 
