@@ -13,6 +13,7 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 SMALL = {
     "match.py": ["--observables", "2000", "--indicators", "200"],
     "extraction.py": ["--rounds", "1"],
+    "urls.py": ["--count", "200"],
     "feeds.py": ["--urls", "500", "--objects", "100"],
 }
 

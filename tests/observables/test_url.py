@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 
@@ -11,55 +12,11 @@ from hypothesis import strategies as st
 
 from retract.observables.url import canonicalize, lookup_expressions, split_canonical
 
-# All 33 of "URLs and Hashing", Safe Browsing API v4, section "Canonicalization":
-# https://developers.google.com/safe-browsing/v4/urls-hashing
-PUBLISHED_V4 = [
-    ("http://host/%25%32%35", "http://host/%25"),
-    ("http://host/%25%32%35%25%32%35", "http://host/%25%25"),
-    ("http://host/%2525252525252525", "http://host/%25"),
-    ("http://host/asdf%25%32%35asd", "http://host/asdf%25asd"),
-    ("http://host/%%%25%32%35asd%%", "http://host/%25%25%25asd%25%25"),
-    ("http://www.google.com/", "http://www.google.com/"),
-    (
-        "http://%31%36%38%2e%31%38%38%2e%39%39%2e%32%36/%2E%73%65%63%75%72%65/"
-        "%77%77%77%2E%65%62%61%79%2E%63%6F%6D/",
-        "http://168.188.99.26/.secure/www.ebay.com/",
-    ),
-    (
-        "http://195.127.0.11/uploads/%20%20%20%20/.verify/.eBaysecure=updateuserdataxplimnbqmn"
-        "-xplmvalidateinfoswqpcmlx=hgplmcx/",
-        "http://195.127.0.11/uploads/%20%20%20%20/.verify/.eBaysecure=updateuserdataxplimnbqmn"
-        "-xplmvalidateinfoswqpcmlx=hgplmcx/",
-    ),
-    (
-        "http://host%23.com/%257Ea%2521b%2540c%2523d%2524e%25f%255E00%252611%252A22%252833%252944_55%252B",
-        "http://host%23.com/~a!b@c%23d$e%25f^00&11*22(33)44_55+",
-    ),
-    ("http://3279880203/blah", "http://195.127.0.11/blah"),
-    ("http://www.google.com/blah/..", "http://www.google.com/"),
-    ("www.google.com/", "http://www.google.com/"),
-    ("www.google.com", "http://www.google.com/"),
-    ("http://www.evil.com/blah#frag", "http://www.evil.com/blah"),
-    ("http://www.GOOgle.com/", "http://www.google.com/"),
-    ("http://www.google.com.../", "http://www.google.com/"),
-    ("http://www.google.com/foo\tbar\rbaz\n2", "http://www.google.com/foobarbaz2"),
-    ("http://www.google.com/q?", "http://www.google.com/q?"),
-    ("http://www.google.com/q?r?", "http://www.google.com/q?r?"),
-    ("http://www.google.com/q?r?s", "http://www.google.com/q?r?s"),
-    ("http://evil.com/foo#bar#baz", "http://evil.com/foo"),
-    ("http://evil.com/foo;", "http://evil.com/foo;"),
-    ("http://evil.com/foo?bar;", "http://evil.com/foo?bar;"),
-    ("http://\x01\x80.com/", "http://%01%80.com/"),
-    ("http://notrailingslash.com", "http://notrailingslash.com/"),
-    ("http://www.gotaport.com:1234/", "http://www.gotaport.com/"),
-    ("  http://www.google.com/  ", "http://www.google.com/"),
-    ("http:// leadingspace.com/", "http://%20leadingspace.com/"),
-    ("http://%20leadingspace.com/", "http://%20leadingspace.com/"),
-    ("%20leadingspace.com/", "http://%20leadingspace.com/"),
-    ("https://www.securesite.com/", "https://www.securesite.com/"),
-    ("http://host.com/ab%23cd", "http://host.com/ab%23cd"),
-    ("http://host.com//twoslashes?more//slashes", "http://host.com/twoslashes?more//slashes"),
-]
+_PUBLISHED = json.loads(
+    (Path(__file__).parent / "data" / "safe_browsing.json").read_text(encoding="utf-8")
+)
+"""All vectors of "URLs and Hashing", Safe Browsing v4, section "Canonicalization", and the examples
+in the rules of the v5 page."""
 
 # What the browsers' and Google's own client's test files hold beyond those 33, by component:
 # Chromium v4_protocol_manager_util_unittest.cc; Firefox TestUrlClassifierUtils.cpp; Google's
@@ -238,20 +195,12 @@ NOT_FOLLOWED = [
     ("http://www.gotaport.com:1234/", "http://www.gotaport.com/", "…: keeps :1234"),
 ]
 
-# The examples in the rules of the v5 page:
-# https://developers.google.com/safe-browsing/reference/URLs.and.Hashing
-PUBLISHED_V5 = [
-    ("http://[2001:0db8:0000::1]/", "http://[2001:db8::1]/"),
-    ("http://[::ffff:1.2.3.4]/", "http://1.2.3.4/"),
-    ("http://[64:ff9b::1.2.3.4]/", "http://1.2.3.4/"),
-]
-
 
 def test_the_list_is_whole() -> None:
-    assert len(PUBLISHED_V4) == 33
+    assert len(_PUBLISHED["v4"]) == 33
 
 
-@pytest.mark.parametrize(("url", "canonical"), PUBLISHED_V4 + PUBLISHED_V5)
+@pytest.mark.parametrize(("url", "canonical"), _PUBLISHED["v4"] + _PUBLISHED["v5"])
 def test_published_vectors(url: str, canonical: str) -> None:
     assert canonicalize(url) == canonical
 
