@@ -85,6 +85,12 @@ def test_a_frame_of_another_shape_is_refused():
         MESSAGES_TABLE.rows(frame)
 
 
+def test_a_frame_of_other_types_is_refused(message):
+    frame = messages_frame([message(1)], NOW).with_columns(extractor_version=pl.lit("one"))
+    with pytest.raises(LakeError, match="messages: rows of another shape"):
+        MESSAGES_TABLE.rows(frame)
+
+
 def test_a_null_where_none_may_be_is_refused(message):
     frame = messages_frame([message(1)], NOW).with_columns(subject=pl.lit(None, pl.String))
     with pytest.raises(LakeError, match="messages: rows of another shape"):

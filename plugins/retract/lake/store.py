@@ -142,8 +142,14 @@ class Lake:
     # --- indicators ---
 
     def scan_indicators(self, version: int | None) -> pl.LazyFrame:
-        """All indicators, those no longer active and those held back included."""
-        return self._scan(INDICATORS_TABLE, version)
+        """All indicators, those no longer active and those held back included.
+
+        Raises LakeError for a version that is too old: `expire` takes its files away.
+        """
+        rows = self._scan(INDICATORS_TABLE, version)
+        if version is not None:
+            self._require_files(INDICATORS_TABLE, version)
+        return rows
 
     def replace_indicators(
         self,
@@ -336,6 +342,24 @@ class Lake:
             raise LakeError(f"{table.name}: there is no such table at {self._url(table)}")
         return pl.scan_delta(there)
 
+    def _require_files(self, table: Table, version: int) -> None:
+        """Raises LakeError when files of this version have left the store.
+
+        Delta's log remembers versions longer than their files are kept.
+        """
+        newest, there = self._open(table), self._open(table, version)
+        if newest is None or there is None or newest.version() == version:
+            return
+        for file in sorted(set(there.file_uris()) - set(newest.file_uris())):
+            try:
+                pl.scan_parquet(file, storage_options=self._storage_options).collect_schema()
+            except (OSError, pl.exceptions.PolarsError) as error:
+                raise LakeError(
+                    f"{table.name}: version {version} cannot be read any more: its files were "
+                    f"removed after a week, or the store does not answer; the newest version is "
+                    f"{newest.version()}"
+                ) from error
+
     def _version(self, table: Table) -> int | None:
         there = self._open(table)
         return None if there is None else there.version()
@@ -350,7 +374,8 @@ class Lake:
             return None
         except DeltaError as error:
             which = "" if version is None else f" at version {version}"
-            raise LakeError(f"{table.name}: cannot be opened{which}: {error}") from error
+            said = " ".join(str(error).split())
+            raise LakeError(f"{table.name}: cannot be opened{which}: {said}") from error
         _check_shape(table, there)
         return there
 
