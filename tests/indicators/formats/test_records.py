@@ -147,6 +147,11 @@ def test_tags(written, tags):
     assert tags_of(written) == tags
 
 
+@pytest.mark.parametrize("written", [",".join(map(str, range(10_000))), list(range(10_000))])
+def test_a_thousand_tags_are_cut(written):
+    assert tags_of(written) == tuple(map(str, range(100)))
+
+
 def test_a_list_of_values_is_an_entry_each():
     cells = {"value": ["a.example", "b .example", "c.example"], "campaign": "Winter"}
 

@@ -115,9 +115,10 @@ def _said(record: _Record, *names: str) -> str:
     return ""
 
 
-def _tags(record: _Record, *names: str) -> list[str]:
+def _tags(record: _Record, *names: str) -> tuple[str, ...]:
     tags = [tag for tag in tags_of(record.get("tags")) if tag.lower() not in _NOTHING_SAID]
-    return [*tags, *(said for name in names if (said := _said(record, name)))]
+    tags += [said for name in names if (said := _said(record, name))]
+    return tuple(dict.fromkeys(tags))
 
 
 def _entries(data: bytes, export: _Export) -> Iterator[Entry]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from ipaddress import ip_address
 from typing import Final, NamedTuple
 
 from retract.indicators.feeds import Source
@@ -21,6 +20,7 @@ from retract.model import ObservableType
 from retract.observables.url import split_canonical
 from retract.observables.written import canonical
 
+_SPACE = re.compile(r"\s")
 _HEADING = re.compile(r"\[[^\]]*\]")
 _COSMETIC = re.compile(r"#@?[$?%]{0,2}#|\$@?\$")
 _OPTION = re.compile(r"(~?)([A-Za-z0-9_-]+)(?:=.*)?", re.DOTALL)
@@ -163,7 +163,7 @@ def _require_no_narrowing(options: tuple[str, ...]) -> None:
 def _named(pattern: str) -> _Named:
     """The host or address that the rule is about. Raises _Unusable and ValueError."""
     pattern = pattern.rstrip("*")
-    if any(character.isspace() for character in pattern):
+    if _SPACE.search(pattern):
         raise ValueError("is no rule, there is a space in it")
     if "*" in pattern:
         raise _Unusable("holds a wildcard")
@@ -190,11 +190,8 @@ def _anchored(text: str) -> _Named:
 
 
 def _host(text: str) -> _Named:
-    try:
-        ip_address(text.strip("[]"))
-    except ValueError:
-        return canonical(ObservableType.DOMAIN, text)
-    return canonical(ObservableType.IP_ADDRESS, text)
+    is_address = text.startswith("[") or text.replace(".", "").isdecimal()
+    return canonical(ObservableType.IP_ADDRESS if is_address else ObservableType.DOMAIN, text)
 
 
 def _whole(address: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Final
@@ -14,6 +14,8 @@ from retract.observables.written import AnyType, canonical
 
 Cells = Mapping[str, Any]
 """By the names of Columns: text from CSV, any value from JSON. Absent or blank: not stated."""
+
+MOST_TAGS: Final = 100
 
 EARLIEST: Final = datetime(1990, 1, 1, tzinfo=UTC)
 """Earlier times are how databases write that there is none: 0, 0000-00-00, 1970-01-01."""
@@ -46,11 +48,13 @@ _NOT_IN_MAIL: Final = frozenset(
     | {"phonenumber", "iban"}
 )
 _LONGEST_WORD: Final = 60
+_OFTEN_REPEATED: Final = 200
+"""Characters of tags up to which remembering how they are split costs little memory."""
 _NOT_A_LETTER = re.compile(r"[\W_]+")
 _CONFIDENCE = re.compile(r"([0-9]{1,3})(?:\.0+)?\s?%?")
 _EPOCH = re.compile(r"[0-9]{9,17}(?:\.[0-9]+)?")
 """Eight digits are a date, as 20260131."""
-_ZONE = re.compile(r"\s(?:UTC|GMT)$", re.IGNORECASE)
+_ZONES: Final = (" UTC", " GMT")
 _ZERO_DATE = re.compile(r"0{1,4}(?:-00-00.*)?")
 
 
@@ -100,6 +104,8 @@ def text_of_cell(value: object) -> str:
     """A cell as text, of a list its first; empty for what no text is: null, true, an object."""
     if isinstance(value, str):
         return value.strip()
+    if value is None:
+        return ""
     if isinstance(value, list) and value:
         return text_of_cell(value[0]) if not isinstance(value[0], list) else ""
     if isinstance(value, int | float) and not isinstance(value, bool):
@@ -144,10 +150,26 @@ def confidence_of(value: object) -> int | None:
 
 
 def tags_of(value: object) -> tuple[str, ...]:
-    """Labels, from a list or from text with commas, each once, as they are written."""
-    parts = value if isinstance(value, list) else text_of_cell(value).split(",")
-    stripped = (text_of_cell(part) for part in parts)
-    return tuple(dict.fromkeys(tag for tag in stripped if tag))
+    """Labels, from a list or from text with commas, each once, as they are written.
+
+    Not more than MOST_TAGS. A tuple is what this gave before.
+    """
+    if isinstance(value, tuple):
+        return value
+    if isinstance(value, list):
+        return _each_once(text_of_cell(part) for part in value[:MOST_TAGS])
+    text = text_of_cell(value)
+    return _split(text) if len(text) <= _OFTEN_REPEATED else _each_once(text.split(",", MOST_TAGS))
+
+
+@lru_cache(maxsize=4096)
+def _split(text: str) -> tuple[str, ...]:
+    return _each_once(text.split(","))
+
+
+def _each_once(tags: Iterable[str]) -> tuple[str, ...]:
+    stripped = (tag.strip() for tag in tags)
+    return tuple(dict.fromkeys(tag for tag in stripped if tag))[:MOST_TAGS]
 
 
 def time_of(value: object) -> datetime | None:
@@ -163,7 +185,7 @@ def time_of(value: object) -> datetime | None:
         if isinstance(value, int | float) or _EPOCH.fullmatch(text):
             moment = _of_epoch(float(text))
         else:
-            moment = datetime.fromisoformat(_ZONE.sub("", text))
+            moment = datetime.fromisoformat(text[:-4] if text.endswith(_ZONES) else text)
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=UTC)
         moment = moment.astimezone(UTC)
