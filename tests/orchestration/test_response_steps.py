@@ -218,6 +218,23 @@ def test_a_run_retracts_what_is_listed_and_nothing_else(installation: Installati
     assert north.places == {bad.message_id: Place.TRASH, good.message_id: Place.INBOX}
 
 
+def test_campaign_rules_that_are_too_many_to_evaluate_are_a_problem_of_the_run(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("retract.reevaluation.late_lookups.MAX_RULES", 1)
+    north = installation.tenant("north")
+    copy = north.deliver(ANN, "http://good.example.net/")
+    feeds_file = installation.settings.feeds_file
+    feeds_file.write_text(
+        FEEDS.replace("url", "display_name_pattern, campaign: Winter, time_to_live: P30D")
+    )
+    installation.learn("the name of the campaign", "another campaign's name")
+    folder = installation.run()
+    (problem,) = installation.problems(folder)
+    assert "2 campaign rules are in force, and only the 1 first seen" in problem
+    assert north.places == {copy.message_id: Place.INBOX}
+
+
 ALLOWING = POLICY + "allow: [{value: 'http://bad.example.net/login', reason: our own test}]\n"
 
 

@@ -348,6 +348,8 @@ def act(settings: Settings, path: str, shard: Shard) -> dict[str, int]:
 def report(settings: Settings, path: str) -> list[str]:
     """Write the report from plan and ledger. Returns what went wrong in the run, if anything."""
     from retract.reevaluation.held_back import HeldBackHits
+    from retract.reevaluation.late_lookups import rules_left_out
+    from retract.reevaluation.match import in_force
     from retract.reports import build, model
     from retract.reports.write import write_report
     from retract.retraction.plan import read_plan
@@ -358,6 +360,7 @@ def report(settings: Settings, path: str) -> list[str]:
         return ["the run ended before a plan was made: see its first red task for the reason"]
     plan = read_plan(folder.path / PLAN)
     lake, messages = _judged(settings, folder)
+    indicators = lake.scan_indicators(plan.lake_versions.indicators)
     collected = [
         result for part in folder.read_all("collected", ShardCollected) for result in part.mailboxes
     ]
@@ -376,11 +379,9 @@ def report(settings: Settings, path: str) -> list[str]:
             ledger.outcomes(plan.run_id) if plan.mode is Mode.ENFORCE else (),
             _policy(folder),
             judged_by_day=build.judged_by_day(messages.collect()),
-            sources=build.sources_of(
-                lake.scan_indicators(plan.lake_versions.indicators), run.started_at
-            ),
+            sources=build.sources_of(indicators, run.started_at),
             held_back=folder.read(HELD_BACK, HeldBackHits),
-            problems=_problems(folder),
+            problems=[*_problems(folder), *rules_left_out(in_force(indicators, run.started_at))],
             mailbox_problems=mailbox_problems,
             timings=[model.Timing(step=s, seconds=t) for s, t in folder.step_seconds().items()],
         )
