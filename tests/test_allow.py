@@ -1,7 +1,11 @@
 """Allow rules: what each covers, what it does not, and how a file that has them is refused."""
 
+import os
+import subprocess
+import sys
 import textwrap
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -194,6 +198,23 @@ def test_a_rule_without_an_end_stays():
 
 
 # --- the policy file ---
+
+
+def test_a_policy_without_rules_is_read_without_what_rules_are_held_to(tmp_path):
+    """Airflow reads it whenever it parses a DAG."""
+    (tmp_path / "p.yaml").write_text("actions: {}\n")
+    program = (
+        "import sys; from retract.policy import load_policy; load_policy(sys.argv[1]); "
+        "print('tldextract' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "p.yaml")],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1] / "plugins")},
+    )
+    assert done.stdout == "False\n"
 
 
 def test_the_digest_covers_the_rules_and_not_how_they_are_written():

@@ -261,7 +261,9 @@ def test_an_allowed_copy_tells_what_the_rule_beat_and_why(
     row = _words(page.css_first("[aria-labelledby=copies] tbody tr"))
     assert row.index("confidence 90") < row.index("Does not count")
     rule = _words(page.css_first("[aria-labelledby=rules] tbody tr"))
-    assert rule.startswith("hxxps://login[.]evil[.]example/ our own training page url hxxps://login")
+    assert rule.startswith(
+        "hxxps://login[.]evil[.]example/ our own training page url hxxps://login"
+    )
     assert rule.endswith("1 copy 2 1")
     assert "allowed: 1" in page.body.text()
 

@@ -174,8 +174,8 @@ def test_without_sources_there_is_a_page() -> None:
             "Nothing changed: 3 indicators in force from 1 source",
         ),
         (
-            refreshed(SourceReport(source="a", in_force=3), SourceReport(source="b", removed=2)),
-            "3 indicators in force from 1 source",
+            refreshed(SourceReport(source="a", in_force=1), SourceReport(source="b", removed=2)),
+            "1 indicator in force from 1 source",
         ),
     ],
 )

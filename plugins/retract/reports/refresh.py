@@ -149,7 +149,8 @@ def headline(report: RefreshReport) -> str:
     """The refresh in one sentence."""
     in_force = sum(source.in_force for source in report.sources)
     configured = sum(not source.removed for source in report.sources)
-    said = f"{in_force:,} indicators in force from {_sources(configured)}"
+    indicators = "indicator" if in_force == 1 else "indicators"
+    said = f"{in_force:,} {indicators} in force from {_sources(configured)}"
     if not report.changed:
         said = f"Nothing changed: {said}"
     if report.failed:
