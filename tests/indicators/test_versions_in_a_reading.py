@@ -4,7 +4,7 @@ import json
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retract.indicators.feeds import Source
@@ -97,6 +97,7 @@ entries = st.lists(
 
 
 @given(entries)
+@settings(deadline=None)
 def test_it_is_what_the_newest_versions_say_in_whatever_order_they_come(stated):
     def is_newest(entry: Listed) -> bool:
         others = [other.stated_at for other in stated if other.statement == entry.statement]

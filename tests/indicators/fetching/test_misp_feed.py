@@ -215,7 +215,7 @@ def test_only_names_that_are_uuids_are_asked_for(pull, caplog):
 
 
 @given(st.dictionaries(st.text(max_size=50), st.none() | st.dictionaries(st.text(), st.integers())))
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 def test_no_name_that_a_stranger_makes_up_leads_out_of_the_folder(names):
     for name in names:
         if misp_feed._UUID.fullmatch(name):

@@ -371,7 +371,7 @@ changes = st.dictionaries(properties, json_values, max_size=4)
 
 
 @given(changes, changes, changes, json_values)
-@settings(max_examples=500)
+@settings(max_examples=500, deadline=None)
 def test_whatever_is_stated_the_next_event_is_read(of_attribute, of_event, of_object, value):
     thing = {"Attribute": [attribute(**of_attribute)], **of_object}
     odd = event(attribute(**of_attribute), value, **{"Object": [thing, value], **of_event})
@@ -403,7 +403,7 @@ EVENT = json.dumps(
     )
 )
 @example(b"\xff\xfe\x00")
-@settings(max_examples=500)
+@settings(max_examples=500, deadline=None)
 def test_whatever_bytes_come_they_are_read_or_refused(data):
     try:
         for entry in misp_event.parse(data, SOURCE):

@@ -380,7 +380,7 @@ kinds = st.sampled_from(
         max_size=5,
     )
 )
-@settings(max_examples=500)
+@settings(max_examples=500, deadline=None)
 def test_whatever_objects_state_the_rest_is_read(objects):
     entries = parse(SOURCE, *objects, indicator("last", "[domain-name:value = 'last.example']"))
 
@@ -399,7 +399,7 @@ def test_whatever_objects_state_the_rest_is_read(objects):
     )
 )
 @example(b"\xff\xfe\x00")
-@settings(max_examples=500)
+@settings(max_examples=500, deadline=None)
 def test_whatever_bytes_come_they_are_read_or_refused(data):
     try:
         for entry in stix_bundle.parse(data, SOURCE):

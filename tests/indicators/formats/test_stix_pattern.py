@@ -199,7 +199,7 @@ def _choices(draw: st.DrawFn) -> str:
 
 
 @given(_choices())
-@settings(max_examples=700)
+@settings(max_examples=700, deadline=None)
 @example("[url:value='a'\x85]")
 @example("[file:name = 'b' AND file:hashes.MD5 = 'a' AND file:size = 5]")
 @example("[file:name = 'b' OR file:size = 5]")
@@ -215,6 +215,7 @@ def test_what_is_read_without_the_grammar_is_what_the_grammar_says(pattern):
         assert stix_pattern._parsed(pattern) == (plain, [])
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from(["url:value", "file:hashes.'SHA-256'", "domain-name:value"]),
     st.text(alphabet=st.characters(exclude_characters="'\\")),
@@ -223,6 +224,7 @@ def test_one_equality_needs_no_grammar(path, text):
     assert stix_pattern._plainly(f"[{path} = '{text}']") == equalities(f"[{path} IN ('{text}')]")[0]
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="[]()'=:. ORANDurlvaluefilehashesMD5\\", max_size=60))
 def test_any_text_gives_equalities_or_a_reason(text):
     try:
