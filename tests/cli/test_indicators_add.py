@@ -78,9 +78,14 @@ def test_what_a_person_at_a_terminal_reads(campaign_mail: Installed) -> None:
     result = campaign_mail.run("add", "--campaign", "INC-7", "-", input=PASTE)
     shown = words(result.stdout)
     assert "Campaign INC-7: 2 values, malicious, confidence 90" in shown
-    assert "url hxxps://docs-share-portal[.]com/view/9f2a 2 3 copies link to this host" in shown
+    assert (
+        "url hxxps://docs-share-portal[.]com/view/9f2a 2 copies that link to this host: 3" in shown
+    )
     assert "4 hxxp://localhost/x not a valid url" in shown
-    assert "Would retract 3 of the 203 copies of the last 30 days in 3 mailboxes; 1 copies" in shown
+    assert (
+        "Would retract 3 of 203 copies delivered in the last 30 days, in 3 mailboxes; 1 read."
+        in shown
+    )
     assert "malicious soft delete 3 3" in shown
     assert "Shared document 3 dse@docs-share-portal[.]com 3" in shown
     assert "https://" not in shown

@@ -32,6 +32,14 @@ def test_by_default_what_the_newest_version_changed(installed: Installed) -> Non
     assert "added other-evil-7[.]com analysts disposition: malicious, confidence: 90" in shown
 
 
+def test_many_changes_are_counted_and_some_are_shown(installed: Installed) -> None:
+    installed.refresh("feed", *(Listed(Type.DOMAIN, f"evil-{n}-7.com") for n in range(60)))
+    shown = words(installed.run("changes").stdout)
+    assert "feed added 60" in shown
+    assert "… and 10 more: --json gives all" in shown
+    assert len(installed.told("changes")["changed"]) == 60
+
+
 def test_between_any_two_versions(installed: Installed) -> None:
     installed.refresh("feed", Listed(Type.DOMAIN, "evil-login-7.com", confidence=50))
     installed.refresh("feed", Listed(Type.DOMAIN, "evil-login-7.com", confidence=60))
@@ -63,7 +71,7 @@ def test_versions_that_are_not_there_are_messages(installed: Installed) -> None:
     for folder in (installed.home / "lake" / "indicators").glob("source=*"):
         shutil.rmtree(folder)
     result = installed.run("changes")
-    assert (result.exit_code, "not kept any more" in words(result.stderr)) == (2, True)
+    assert (result.exit_code, "cannot be read any more" in words(result.stderr)) == (2, True)
 
 
 def test_the_state_of_each_source(installed: Installed) -> None:

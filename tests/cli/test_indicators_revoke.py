@@ -82,7 +82,7 @@ def test_what_was_retracted_stays_where_it_is(installed: Installed) -> None:
     installed.deliver("carol", body=body)
     installed.add("evil-login-7.com")
     result = installed.run("revoke", "evil-login-7.com", "--yes")
-    assert "2 copies that they meet have been retracted" in words(result.stdout)
+    assert "that have been retracted: 2." in words(result.stdout)
     assert "restoring is a step of its own" in words(result.stdout)
 
 

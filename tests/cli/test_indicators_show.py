@@ -202,7 +202,7 @@ def test_a_campaign_with_its_indicators_and_hits(installed: Installed) -> None:
     assert said["occurs"]["by_indicator"] == {ids[PAGE]: 2, ids["other-evil-7.com"]: 1}
     assert said["held_back"] == {ids["bit.ly"]: 3}
     shown = words(installed.run("show", "--campaign", "Spring kit").stdout)
-    assert "3 indicators, 2 of them in force" in shown
+    assert "3 indicators, 2 in force" in shown
     assert "they meet 3 copies in 3 mailboxes" in shown
 
 

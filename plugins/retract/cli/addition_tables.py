@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from retract.cli.addition import Addition, NotTaken, Understood
-from retract.cli.terminal import disposition_text, hostile, new_table, value_text
+from retract.cli.terminal import disposition_text, hostile, new_table, number_of, value_text
 from retract.cli.would_hit import Named, WouldHit
 from retract.model import Mode
 from retract.policy import Policy
@@ -66,7 +66,9 @@ def result_text(addition: Addition, policy: Policy, *, asked: bool) -> Text:
 
 def _headline(addition: Addition) -> Text:
     count = len(addition.understood)
-    text = Text(f"Campaign {hostile(addition.campaign)}: {values(count)}, ", style="bold")
+    text = Text(
+        f"Campaign {hostile(addition.campaign)}: {number_of(count, 'value')}, ", style="bold"
+    )
     text.append_text(disposition_text(addition.disposition))
     text.append(
         f", confidence {addition.confidence}, until {addition.expires_at:%Y-%m-%d %H:%M} UTC, "
@@ -75,11 +77,6 @@ def _headline(addition: Addition) -> Text:
     if addition.reference:
         text.append(f" ({hostile(addition.reference)})")
     return text
-
-
-def values(count: int) -> str:
-    """``1 value`` or ``7 values``."""
-    return "1 value" if count == 1 else f"{count:,} values"
 
 
 def _values_table(understood: Sequence[Understood]) -> Table:
@@ -102,7 +99,7 @@ def _notes(one: Understood) -> list[Text]:
     if one.note:
         notes.append(Text(hostile(one.note)))
     if one.same_host is not None and one.same_host > one.copies:
-        notes.append(Text(f"{one.same_host:,} copies link to this host", style="yellow"))
+        notes.append(Text(f"copies that link to this host: {one.same_host:,}", style="yellow"))
     if one.replaces:
         notes.append(Text(f"no longer of campaign {hostile(one.replaces)}", style="yellow"))
     if one.listed_by:
@@ -131,11 +128,12 @@ def _hit_parts(hit: WouldHit, policy: Policy) -> list[RenderableType]:
         ]
     days = (hit.window_end - hit.window_start).days
     text = Text(
-        f"Would retract {hit.retracted:,} of the {hit.collected:,} copies of the last {days} days",
+        f"Would retract {hit.retracted:,} of {number_of(hit.collected, 'copy', 'copies')} "
+        f"delivered in the last {number_of(days, 'day')}",
         style="bold",
     )
     if hit.retracted:
-        text.append(f" in {hit.mailboxes:,} mailboxes; {hit.read:,} copies were read")
+        text.append(f", in {number_of(hit.mailboxes, 'mailbox', 'mailboxes')}; {hit.read:,} read")
     text.append(".")
     if hit.first_delivery and hit.last_delivery:
         text.append(

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Final
 
 from retract.cli.addition import addition_of
-from retract.cli.addition_tables import addition_tables, result_text, values
+from retract.cli.addition_tables import addition_tables, result_text
 from retract.cli.ask import confirmed, login_name
 from retract.cli.installation import Installation
 from retract.cli.moments import end_of
 from retract.cli.opinions import in_force_of
-from retract.cli.terminal import console, hostile, json_text, step
+from retract.cli.terminal import console, hostile, json_text, number_of, step
 from retract.cli.would_hit import would_hit
 from retract.errors import ConfigurationError
 from retract.indicators import analysts
@@ -72,7 +72,7 @@ def run_add(request: Request, clock: Callable[[], datetime]) -> bool:
             now=now,
         )
     shown.print(addition_tables(addition, installation.policy))
-    question = f"Enter {values(len(read.found))}? [y/N] "
+    question = f"Enter {number_of(len(read.found), 'value')}? [y/N] "
     answer = request.yes or confirmed(question, stdin_is_read=request.file == STDIN)
     if answer:
         with step(notes, "Writing"):

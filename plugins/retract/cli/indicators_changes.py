@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, Final
 
-import polars as pl
 from rich.console import Group, RenderableType
 from rich.text import Text
 
@@ -15,7 +14,7 @@ from retract.cli.installation import Installation
 from retract.cli.shown_tables import utc
 from retract.cli.terminal import console, hostile, json_text, new_table, step, value_text
 from retract.cli.would_hit import Record
-from retract.errors import ConfigurationError, LakeError
+from retract.errors import ConfigurationError
 from retract.indicators.changes import Change, changes
 from retract.lake.store import Lake
 from retract.model import ObservableType
@@ -23,7 +22,7 @@ from retract.reports.text import visible, words
 
 MAX_ROWS: Final = 50
 """Changes; --json has all."""
-_BESIDES: Final = frozenset({"last_seen", "lookup", "exact_only", "active", "listed"})
+_BESIDES: Final = frozenset({"last_seen", "changed_at", "lookup", "exact_only", "active", "listed"})
 """What follows from the change itself, or is for programs."""
 _OF_WHOLES: Final = (Change.ADDED, Change.FORGOTTEN)
 _WHOLE: Final = ("disposition", "confidence", "campaign", "held_back", "expires_at")
@@ -54,8 +53,13 @@ class Changes(Record):
     from_version: int
     to_version: int
     counts: dict[str, dict[Change, int]]
-    """By source."""
+    """By source; all of them."""
     changed: tuple[Changed, ...]
+    """All of them, or the first ones where only these were asked for."""
+
+    @property
+    def total(self) -> int:
+        return sum(sum(by_change.values()) for by_change in self.counts.values())
 
 
 def run_changes(from_version: int | None, to_version: int | None, *, json: bool) -> None:
@@ -63,14 +67,17 @@ def run_changes(from_version: int | None, to_version: int | None, *, json: bool)
     lake = Installation.open().lake
     notes = console(stderr=True)
     with step(notes, "Comparing"):
-        found = changes_between(lake, from_version, to_version)
+        most = None if json else MAX_ROWS  # a first refresh is a million changes
+        found = changes_between(lake, from_version, to_version, most=most)
     (notes if json else console()).print(changes_tables(found))
     if json:
         sys.stdout.write(json_text(found))
 
 
-def changes_between(lake: Lake, from_version: int | None, to_version: int | None) -> Changes:
-    """By default what the newest version changed."""
+def changes_between(
+    lake: Lake, from_version: int | None, to_version: int | None, *, most: int | None = None
+) -> Changes:
+    """By default what the newest version changed. ``most`` changes are told one by one."""
     newest = lake.versions().indicators
     if newest is None:
         raise ConfigurationError("there are no indicators yet: run refresh_indicators first")
@@ -78,18 +85,11 @@ def changes_between(lake: Lake, from_version: int | None, to_version: int | None
     since = max(to - 1, 0) if from_version is None else from_version
     if max(since, to) > newest:
         raise ConfigurationError(f"there is no version {max(since, to)}: the newest is {newest}")
-    try:
-        rows = changes(lake.scan_indicators(since), lake.scan_indicators(to))
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise LakeError(
-            f"the indicators of version {since} or {to} are not kept any more: take newer versions "
-            f"(the newest is {newest})"
-        ) from error
-    changed = tuple(map(_changed, rows.iter_rows(named=True)))
+    rows = changes(lake.scan_indicators(since), lake.scan_indicators(to))
+    changed = tuple(map(_changed, rows.head(most or rows.height).iter_rows(named=True)))
     counts: dict[str, dict[Change, int]] = {}
-    for one in changed:
-        of_source = counts.setdefault(one.source, {})
-        of_source[one.change] = of_source.get(one.change, 0) + 1
+    for source, change, count in rows.group_by("source", "change").len().sort("source").rows():
+        counts.setdefault(source, {})[Change(change)] = count
     return Changes(from_version=since, to_version=to, counts=counts, changed=changed)
 
 
@@ -118,8 +118,8 @@ def changes_tables(found: Changes) -> RenderableType:
         value = value_text(one.value).append(f"\n{words(one.type)}", style="dim")
         single.add_row(words(one.change), value, Text(visible(one.source)), said)
     parts: list[RenderableType] = [head, counts, single]
-    if len(found.changed) > MAX_ROWS:
-        parts.append(Text(f"… and {len(found.changed) - MAX_ROWS:,} more: --json gives all"))
+    if found.total > MAX_ROWS:
+        parts.append(Text(f"… and {found.total - MAX_ROWS:,} more: --json gives all"))
     return Group(*parts)
 
 

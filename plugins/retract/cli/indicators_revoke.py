@@ -10,12 +10,19 @@ import polars as pl
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from retract.cli.addition_tables import values as number_of_values
 from retract.cli.ask import confirmed
 from retract.cli.installation import Installation
 from retract.cli.occurrences import occurrences
 from retract.cli.opinions import in_force_of, of_campaign, value_of
-from retract.cli.terminal import console, hostile, json_text, new_table, step, value_text
+from retract.cli.terminal import (
+    console,
+    hostile,
+    json_text,
+    new_table,
+    number_of,
+    step,
+    value_text,
+)
 from retract.cli.would_hit import Record
 from retract.errors import ConfigurationError
 from retract.indicators import analysts
@@ -71,7 +78,7 @@ def run_revoke(
         revocation = _revocation(installation, rows, asked, now)
     shown.print(revocation_tables(revocation))
     if revocation.entries:
-        question = f"Revoke {number_of_values(len(revocation.entries))}? [y/N] "
+        question = f"Revoke {number_of(len(revocation.entries), 'value')}? [y/N] "
         answer = yes or confirmed(question, stdin_is_read=False)
         if answer:
             snapshot = analysts.revoked([(one.type, one.value) for one in revocation.entries], now)
@@ -114,8 +121,8 @@ def result_text(revocation: Revocation, *, asked: bool) -> Text:
         return Text(f"Nothing was written{why}.")
     text = Text(f"Revoked in version {revocation.version} of the indicators.", style="bold")
     text.append(
-        f"\n{revocation.retracted:,} copies that they meet have been retracted. Revoking leaves "
-        "them where they are: restoring is a step of its own.",
+        f"\nCopies that they meet and that have been retracted: {revocation.retracted:,}. Revoking "
+        "leaves these where they are: restoring is a step of its own.",
         style="not bold",
     )
     return text

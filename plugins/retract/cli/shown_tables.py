@@ -12,7 +12,7 @@ from rich.text import Text
 from retract.cli.occurrences import NOT_ACTED_ON, Occurrences
 from retract.cli.opinions import SourceOpinion
 from retract.cli.shown import CampaignShown, CoveringRule, ValueShown
-from retract.cli.terminal import disposition_text, hostile, new_table, value_text
+from retract.cli.terminal import disposition_text, hostile, new_table, number_of, value_text
 from retract.model import State
 from retract.reports.text import visible, words
 
@@ -49,7 +49,7 @@ def campaign_tables(shown: CampaignShown) -> RenderableType:
     """Its indicators and what they have hit."""
     in_force = sum(one.in_force for one in shown.opinions)
     head = Text(f"Campaign {hostile(shown.campaign)}: ", style="bold")
-    head.append(f"{len(shown.opinions):,} indicators, {in_force:,} of them in force")
+    head.append(f"{number_of(len(shown.opinions), 'indicator')}, {in_force:,} in force")
     copies = shown.occurs.by_indicator | shown.held_back
     return Group(
         head,
@@ -132,10 +132,10 @@ def _occurrences(occurs: Occurrences, verb: str) -> Iterable[RenderableType]:
     if not occurs.copies:
         yield Text(f"{verb} no copy that the lake remembers.")
         return
-    text = Text(f"{verb} {occurs.copies:,} copies", style="bold")
+    text = Text(f"{verb} {number_of(occurs.copies, 'copy', 'copies')}", style="bold")
     text.append(
-        f" in {occurs.mailboxes:,} mailboxes, delivered {utc(occurs.first_delivery)} to "
-        f"{utc(occurs.last_delivery)} UTC: ",
+        f" in {number_of(occurs.mailboxes, 'mailbox', 'mailboxes')}, delivered "
+        f"{utc(occurs.first_delivery)} to {utc(occurs.last_delivery)} UTC: ",
         style="not bold",
     )
     states = (f"{copies:,} {_WORDS[word]}" for word, copies in occurs.by_state.items())

@@ -65,6 +65,11 @@ def new_table(title: str | None = None) -> Table:
     return Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
 
 
+def number_of(count: int, one: str, many: str = "") -> str:
+    """``1 copy`` or ``7 copies``; ``many`` is ``one`` with an s where it is left out."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
 def json_text(model: BaseModel) -> str:
     """The model as JSON in ASCII: nothing in it acts on a terminal."""
     return json.dumps(model.model_dump(mode="json"), indent=1) + "\n"
