@@ -15,7 +15,13 @@ from zlib import crc32
 
 import polars as pl
 import tenacity
-from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake import (
+    CommitProperties,
+    DeltaTable,
+    Transaction,
+    WriterProperties,
+    write_deltalake,
+)
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from pydantic import BaseModel, ConfigDict
 
@@ -47,6 +53,9 @@ SMALL_FILE: Final = 1024 * 1024
 """Bytes on average below which files are small."""
 
 ALL_TABLES: Final = (MESSAGES_TABLE, OBSERVABLES_TABLE, INDICATORS_TABLE, SOURCES_TABLE)
+
+_SMALL: Final = WriterProperties(compression="ZSTD", compression_level=1)
+"""A third less than Snappy, in the same time: every version of a large source is a whole file."""
 
 _COMMIT_PATIENCE: Final = timedelta(minutes=5)
 _GUARDS: Final = 256
@@ -175,7 +184,13 @@ class Lake:
                     "another refresh came first, so merge again"
                 )
             rows = INDICATORS_TABLE.rows(indicators)
-            write_deltalake(table, rows, mode="overwrite", predicate=_of_sources(sources))
+            write_deltalake(
+                table,
+                rows,
+                mode="overwrite",
+                predicate=_of_sources(sources),
+                writer_properties=_SMALL,
+            )
             table.update_incremental()
             return table.version()
 
