@@ -25,7 +25,11 @@ from retract.model import Disposition
 SAMPLE: Final = 200
 """Lines, rows or records that are looked at."""
 
-_VALUE_NAMES: Final = ("indicator", "value", "ioc", "ioc_value", "url", "domain", "observable")
+_VALUE_NAMES: Final = (
+    *("indicator", "value", "ioc", "ioc_value", "url", "domain", "hostname"),
+    *("ip", "ip_address", "sha256", "sha1", "md5", "hash", "observable"),
+)
+"""The names of columns and keys that hold values, the likeliest first."""
 _TYPE_NAMES: Final = ("type", "indicator_type", "ioc_type", "kind")
 _TABLES: Final = (".csv", ".tsv")
 _JSON_FILES: Final = (".json", ".stix", ".ndjson", ".jsonl")
@@ -151,7 +155,9 @@ def _service_of(names: Collection[str]) -> Format | None:
 
 def _of_lines(sample: Sequence[str]) -> _Settings | None:
     rules = [line for line in sample if not line.startswith(("!", "#", ";", "["))]
-    is_headed = bool(sample) and sample[0].lower().startswith(("[adblock", "[adguard", "[ublock"))
+    is_headed = bool(sample) and sample[0].lower().startswith(
+        ("!", "[adblock", "[adguard", "[ublo")
+    )
     if is_headed or _are_most(rules, [line.startswith(("||", "@@")) for line in rules]):
         return {"format": Format.ADBLOCK}
     if _are_most(rules, [_TO_NOWHERE.match(line) is not None for line in rules]):
