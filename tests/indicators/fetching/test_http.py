@@ -10,6 +10,7 @@ import traceback
 from contextlib import contextmanager
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 
 import pytest
 import trustme
@@ -236,6 +237,16 @@ def test_a_server_that_drips_is_left_at_the_deadline(get, serve, answer):
     assert time.monotonic() - started < 3
 
 
+def test_a_connection_that_stands_only_after_the_deadline_is_cut_at_once(source):
+    with HttpClient(source(location="https://x.example"), NO_CREDENTIALS) as client:
+        client._cutter._cut()
+        one, other = socket.socketpair()
+        with one, other:
+            stream = SimpleNamespace(get_extra_info=lambda name: one)
+            client._cutter.watch("connection.connect_tcp.complete", {"return_value": stream})
+            assert other.recv(1) == b"", "hung up"
+
+
 def test_a_server_that_says_nothing_is_left_at_the_deadline(get, serve):
     site = serve(lambda asked: raw(b"", pause=5))
     started = time.monotonic()
@@ -366,13 +377,13 @@ def test_what_is_no_json_is_a_clear_error(get, serve, body, problem):
 def test_the_key_stands_in_the_url_only_on_the_way(get, serve, caplog):
     caplog.set_level(logging.DEBUG)
     site = serve(lambda asked: OK)
-    get(site.url + "/data/{key}/feed.csv?again={key}", KEY)
+    get(site.url + "/data/{key}/feed.csv?again={key}&token=in-the-file", KEY)
     assert site.asked[0].target == (
-        "/data/hunter2%2F%C3%BCnd%26mehr/feed.csv?again=hunter2%2F%C3%BCnd%26mehr"
+        "/data/hunter2%2F%C3%BCnd%26mehr/feed.csv?again=hunter2%2F%C3%BCnd%26mehr&token=in-the-file"
     )
-    assert "HTTP Request" in caplog.text, "httpx logs whole URLs"
-    assert "/data/{key}/feed.csv" in caplog.text
+    assert f'HTTP Request: GET {site.url}/… "HTTP/1.1 200 OK"' in caplog.text
     assert "hunter2" not in caplog.text
+    assert "in-the-file" not in caplog.text
 
 
 @pytest.mark.parametrize(

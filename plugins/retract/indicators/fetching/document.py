@@ -25,7 +25,7 @@ class Marks(BaseModel):
     etag: str = ""
     last_modified: str = ""
     content: str = ""
-    """SHA-256 of all documents, as hex."""
+    """A digest of all that was delivered, as hex: the same bytes are no change."""
     cursor: str = ""
     """A service's own: where its next news begin."""
 

@@ -12,7 +12,7 @@ from retract.errors import FeedError
 from retract.indicators.feeds import Source
 from retract.indicators.fetching import limits
 from retract.indicators.fetching.document import Document, Marks, Unchanged
-from retract.indicators.fetching.unpack import unpacked
+from retract.indicators.fetching.unpack import gathered, unpacked
 from retract.indicators.fetching.wording import Progress, quoted
 
 _STEP: Final = 1024 * 1024
@@ -36,7 +36,7 @@ class FilesReading:
         progress = Progress(self._source.name)
         for number, path in enumerate(files):
             progress.tell(f"{number} of {len(files)} files")
-            data = b"".join(_chunks(path))
+            data = gathered(_chunks(path))
             whole.update(hashlib.sha256(data).digest())
             yield from unpacked(_name(path), data)
         self._marks = Marks(content=whole.hexdigest())

@@ -10,6 +10,7 @@ import contextlib
 import io
 import json
 import logging
+import re
 import socket
 import threading
 import time
@@ -19,7 +20,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Any, Final, Self
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import httpx
 import tenacity
@@ -38,7 +39,7 @@ MAX_REDIRECTS: Final = 5
 ATTEMPTS: Final = 3
 """For one request; only what may pass by itself is tried again."""
 
-_SECONDS_OF_SILENCE: Final = 30.0
+_SECONDS_OF_SILENCE: Final = 60.0
 _SECONDS_TO_CONNECT: Final = 10.0
 _HEADERS: Final = {"User-Agent": "retract/0.1", "Accept": "*/*", "Accept-Encoding": "gzip"}
 _KEEP_METHOD: Final = (307, 308)
@@ -92,7 +93,7 @@ class HttpClient:
         self._cutter = _Cutter(self._seconds)
         self._bytes = 0
         self._progress = Progress(source.name)
-        if KEY in source.location.split("/", 3)[2]:
+        if KEY in urlsplit(source.location).netloc:
             raise FeedError("{key} stands in the location's host: it may stand after it only")
         self._home = _url(source.location)
         self._http = _client()
@@ -358,8 +359,11 @@ class _Transient(Exception):
         self.retry_after = retry_after
 
 
+_URL: Final = re.compile(r"(https?://[^/?#\s\"']*)[^\s\"']*")
+
+
 class _Redaction(logging.Filter):
-    """Takes secrets out of text, and out of what the libraries below log: whole URLs."""
+    """Takes secrets out of text, and more out of what the libraries below log: whole URLs."""
 
     def __init__(self, secrets: Collection[str]) -> None:
         super().__init__()
@@ -373,10 +377,9 @@ class _Redaction(logging.Filter):
         return text
 
     def filter(self, record: logging.LogRecord) -> bool:
-        message = record.getMessage()
-        redacted = self.redacted(message)
-        if redacted != message:
-            record.msg, record.args = redacted, None
+        # A feeds file may hold a token in a URL's query, though it should not.
+        message = _URL.sub(r"\1/…", self.redacted(record.getMessage()))
+        record.msg, record.args = message, None
         return True
 
 
@@ -392,6 +395,7 @@ class _Cutter:
         self._timer.daemon = True
         self._lock = threading.Lock()
         self._sockets: list[socket.socket] = []
+        self._is_over = False
 
     def start(self) -> None:
         self._timer.start()
@@ -411,8 +415,11 @@ class _Cutter:
             # A duplicate: TLS takes the socket over, and leaves this object empty.
             with self._lock:
                 self._sockets.append(own.dup())
+            if self._is_over:
+                self._cut()
 
     def _cut(self) -> None:
+        self._is_over = True
         with self._lock:
             for one in self._sockets:
                 with contextlib.suppress(OSError):

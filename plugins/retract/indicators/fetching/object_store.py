@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from fnmatch import fnmatchcase
 from typing import Any, Final, TypeVar
@@ -29,7 +29,7 @@ from retract.indicators.feeds import Source
 from retract.indicators.fetching import limits
 from retract.indicators.fetching.credentials import Credentials
 from retract.indicators.fetching.document import Document, Marks, Unchanged
-from retract.indicators.fetching.unpack import unpacked
+from retract.indicators.fetching.unpack import gathered, unpacked
 from retract.indicators.fetching.wording import Progress, quoted
 
 T = TypeVar("T")
@@ -161,12 +161,8 @@ class ObjectStoreReading:
     def _read(self, store: ObjectStore, path: str, etag: str) -> tuple[str, bytes]:
         result = obstore.get(store, path, options={"if_none_match": etag} if etag else {})
         _require_size(path, result.meta["size"])
-        chunks, size = [], 0
-        for chunk in result.stream(min_chunk_size=_STEP):
-            size += len(chunk)
-            _require_size(path, size)
-            chunks.append(bytes(chunk))
-        return result.meta["e_tag"] or "", b"".join(chunks)
+        data = gathered(_within_bounds(path, result.stream(min_chunk_size=_STEP)))
+        return result.meta["e_tag"] or "", data
 
     def _asked(self, ask: Callable[[], T]) -> T:
         """The answer. Raises Unchanged, and FeedError for all that goes wrong."""
@@ -250,6 +246,14 @@ def _matches(path: list[str], pattern: list[str]) -> bool:
     if pattern[0] == "**":
         return any(_matches(path[skipped:], pattern[1:]) for skipped in range(len(path) + 1))
     return bool(path) and fnmatchcase(path[0], pattern[0]) and _matches(path[1:], pattern[1:])
+
+
+def _within_bounds(path: str, chunks: Iterable[bytes]) -> Iterator[bytes]:
+    size = 0
+    for chunk in chunks:
+        size += len(chunk)
+        _require_size(path, size)
+        yield chunk
 
 
 def _require_size(path: str, size: int) -> None:
