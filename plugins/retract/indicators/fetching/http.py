@@ -178,7 +178,7 @@ class HttpClient:
             problem = error
         # Not chained: httpx's errors know the whole URL and all headers. And a server may repeat
         # a secret wherever it likes, even in the name of a host.
-        raise FeedError(self._redaction.redacted(str(problem))) from None
+        raise FeedError(self._redaction.redacted(str(problem)))
 
     def _follow(
         self,

@@ -20,9 +20,9 @@ from retract.errors import FeedError
 from retract.indicators.feeds import Source
 from retract.indicators.fetching import limits
 from retract.indicators.fetching.credentials import Credentials
-from retract.indicators.fetching.document import Document, Marks
+from retract.indicators.fetching.document import Document, Marks, Unchanged
 from retract.indicators.fetching.http import Answer, HttpClient
-from retract.indicators.fetching.wording import Progress, quoted
+from retract.indicators.fetching.wording import Progress, log, quoted
 
 PAGE: Final = 1000
 """Objects asked for at a time; a server gives fewer if it likes, and the location may say else."""
@@ -74,6 +74,8 @@ class TaxiiReading:
                 raise _no_collection(client, self._source.location)
             pages = _Pages(client, collection, self._cursor, Progress(self._source.name))
             yield from pages
+        if self._cursor is not None and not pages.objects:
+            raise Unchanged
         ends = [] if self._cursor is None else [self._cursor]
         if pages.added_last is not None:
             ends.append(min(pages.added_last, started) - OVERLAP)
@@ -96,7 +98,7 @@ class _Pages:
     ) -> None:
         self._client, self._objects, self._since = client, objects, since
         self._progress = progress
-        self._limit = int(limit) if (limit := objects.params.get("limit", "")).isdigit() else PAGE
+        self._limit = int(limit) if (limit := objects.params.get("limit", "")).isdecimal() else PAGE
         self._next: str | None = None
         self._seen: set[bytes] = set()
         self._idle = 0
@@ -104,6 +106,11 @@ class _Pages:
         self._stuck_at = 0
         self.added_last: datetime | None = None
         """The latest that the server said."""
+
+    @property
+    def objects(self) -> int:
+        """Different ones that came so far."""
+        return len(self._seen)
 
     def __iter__(self) -> Iterator[Document]:
         for number in range(1, limits.MAX_DOCUMENTS + 1):
@@ -115,7 +122,7 @@ class _Pages:
                 same = len(fresh) == len(objects)
                 body = answer.body if same else _dumped({"objects": fresh})
                 yield Document(f"{answer.host} page {number}", body)
-            self._progress.tell(f"{len(self._seen):,} objects")
+            self._progress.tell(f"{self.objects:,} objects")
             last = _moment(answer.headers.get(_ADDED_LAST, ""))
             if last is not None:
                 self.added_last = max(self.added_last or last, last)
@@ -123,7 +130,7 @@ class _Pages:
                 return
             self._require_progress(bool(fresh))
             self._largest = max(self._largest, len(objects))
-            if not self._leads_on(envelope.get("next"), last, len(objects)):
+            if not self._leads_on(envelope.get("next"), last, len(objects), bool(fresh)):
                 return
         raise FeedError(
             f"{self._client.host} has more than {limits.MAX_DOCUMENTS:,} pages: {_NARROWER}"
@@ -157,7 +164,7 @@ class _Pages:
                 "tell its operator"
             )
 
-    def _leads_on(self, following: object, last: datetime | None, size: int) -> bool:
+    def _leads_on(self, following: object, last: datetime | None, size: int, fresh: bool) -> bool:
         """Set the next question; False when there is none, whatever the server says of more."""
         if isinstance(following, int) and not isinstance(following, bool):
             following = str(following)
@@ -179,7 +186,8 @@ class _Pages:
                 self._since, self._stuck_at = last - step, 0
                 return True
         # All on this page was added in one moment, so there may be more of the same moment.
-        if size < self._largest:
+        if not fresh and size < self._largest:
+            log.warning("%s says that there is more where nothing new is", self._client.host)
             return False
         if self._limit >= MAX_PAGE or size <= self._stuck_at:
             raise FeedError(

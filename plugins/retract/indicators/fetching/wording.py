@@ -1,4 +1,4 @@
-"""What messages and logs may repeat of what a stranger wrote."""
+"""What messages and logs say of a reading: strangers' words made fit, and how far it is."""
 
 from __future__ import annotations
 
