@@ -144,3 +144,18 @@ def test_any_text_gives_an_indicator_or_a_reason(kind, text):
     assert value
     assert kind in ("auto", type_)
     assert canonical(type_, value) == (type_, value), "a canonical value stays as it is"
+
+
+def test_a_link_that_a_mail_gateway_wrapped_is_the_link_inside():
+    wrapped = (
+        "https://eur01.safelinks.protection.outlook.com/?url=https%3A%2F%2Fevil.example%2Fa"
+        "&data=05%7C01%7Cann%40good.example&reserved=0"
+    )
+    twice = f"https://urldefense.com/v3/__{wrapped}__;!!abc!def$"
+    for text in (wrapped, twice, twice.replace("https", "hxxps", 1)):
+        assert canonical("auto", text) == (Type.URL, "https://evil.example/a")
+
+
+def test_what_a_redirector_leads_to_is_not_listed_with_it():
+    text = "https://www.google.com/url?q=https://good.example/news/today"
+    assert canonical("auto", text) == (Type.URL, text)

@@ -174,5 +174,6 @@ def _held_back_table(held_back: HeldBackHits) -> Table:
         feeds = Text(visible(", ".join(hit.sources)))
         table.add_row(value, Text(hostile(hit.reason)), feeds, f"{hit.copies:,}")
     if held_back.values > MAX_HELD_BACK:
-        table.caption = f"… and {held_back.values - MAX_HELD_BACK:,} more: --json and --report name the first 100"
+        more = held_back.values - MAX_HELD_BACK
+        table.caption = f"… and {more:,} more: --json and --report name the first 100"
     return table

@@ -13,7 +13,7 @@ from retract.observables.domain import canonical_domain, has_known_suffix
 from retract.observables.refang import refang
 from retract.observables.rewriters import is_opaque
 from retract.observables.text import is_bare_url, without_trailing
-from retract.observables.url import split_canonical, unwrap
+from retract.observables.url import canonicalize, split_canonical, unwrap
 
 
 class Value(NamedTuple):
@@ -114,7 +114,7 @@ def read_url(text: str) -> Value:
     inner = unwrap(outer)[-1]
     type_, value = written.canonical(ObservableType.URL, inner)
     if inner != outer:
-        wrapper = split_canonical(written.canonical(ObservableType.URL, outer)[1])[0]
+        wrapper = split_canonical(canonicalize(outer))[0]
         return Value(type_, value, f"was wrapped by {wrapper}")
     if is_opaque(outer):
         return Value(type_, value, "wrapped: only the service that did it knows what is inside")

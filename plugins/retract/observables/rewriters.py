@@ -20,6 +20,11 @@ _URL = re.compile(
 )
 
 
+_Decode = Callable[["_Wrapped"], str | None]
+_Services = tuple[tuple[re.Pattern[str], str, _Decode], ...]
+"""Host, start of the path, and how to look inside."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Wrapped:
     """The parts of a wrapping URL, as given: the query without its question mark."""
@@ -39,26 +44,29 @@ class _Wrapped:
         return None
 
 
-def inner_url(url: str) -> str | None:
-    """The URL one layer down; None when no known service wraps it or it cannot be told."""
-    found = _service(url)
+def inner_url(url: str, *, of_gateways: bool = False) -> str | None:
+    """The URL one layer down; None when no known service wraps it or it cannot be told.
+
+    With ``of_gateways`` only what mail gateways wrap counts: senders choose the redirectors.
+    """
+    found = _service(url, _GATEWAYS if of_gateways else _SERVICES)
     return found[1](found[0]) if found else None
 
 
 def is_opaque(url: str) -> bool:
     """Whether a known service wraps the URL, and only that service can tell what is inside."""
-    found = _service(url)
+    found = _service(url, _SERVICES)
     return found is not None and found[1] is _opaque
 
 
-def _service(url: str) -> tuple[_Wrapped, Callable[[_Wrapped], str | None]] | None:
+def _service(url: str, services: _Services) -> tuple[_Wrapped, _Decode] | None:
     match = _URL.match(url)
     if match is None:
         return None
     host = match[1].lower().rstrip(".")
     if not _HINT.search(host):
         return None
-    for pattern, path_start, decode in _SERVICES:
+    for pattern, path_start, decode in services:
         if pattern.fullmatch(host) and match[2].lower().startswith(path_start):
             query = (match[3] or "")[1:]
             after_host = match[2] + (match[3] or "")
@@ -66,7 +74,7 @@ def _service(url: str) -> tuple[_Wrapped, Callable[[_Wrapped], str | None]] | No
     return None
 
 
-def _in_parameter(*names: str) -> Callable[[_Wrapped], str | None]:
+def _in_parameter(*names: str) -> _Decode:
     def decode(wrapped: _Wrapped) -> str | None:
         return next((value for name in names if (value := wrapped.parameter(name))), None)
 
@@ -168,7 +176,7 @@ _HINT = re.compile(
 """Cheap first look: nearly every host is none of these."""
 
 _GOOGLE = _host(r"google\.(?:[a-z]{2,3}|com?\.[a-z]{2})")
-_SERVICES: tuple[tuple[re.Pattern[str], str, Callable[[_Wrapped], str | None]], ...] = (
+_GATEWAYS: _Services = (
     (
         _host(r"safelinks\.protection\.(?:outlook\.com|office365\.us|partner\.outlook\.cn)"),
         "/",
@@ -187,10 +195,13 @@ _SERVICES: tuple[tuple[re.Pattern[str], str, Callable[[_Wrapped], str | None]], 
     (_host(r"trendmicro\.com"), "/wis/clicktime/", _in_parameter("url")),
     (_host(r"protect\d*\.(?:fireeye|trellix)\.com"), "/", _in_parameter("u")),
     (_host(r"clicktime\.symantec\.com"), "/", _in_parameter("u")),
+    (_host(r"mimecast(?:protect)?\.com"), "/s/", _opaque),
+)
+_REDIRECTORS: _Services = (
     (_host(r"awstrack\.me"), "/l0/", _first_folder),
     (_host(r"awstrack\.me"), "/cl0/", _first_folder),
     (_GOOGLE, "/url", _in_parameter("q", "url")),
     (_GOOGLE, "/amp/", _google_amp),
     (_host(r"bing\.com"), "/ck/a", _bing),
-    (_host(r"mimecast(?:protect)?\.com"), "/s/", _opaque),
 )
+_SERVICES: _Services = (*_GATEWAYS, *_REDIRECTORS)

@@ -116,15 +116,17 @@ def split_canonical(canonical: str) -> tuple[str, str, str]:
     return host, "/" + path, question_mark + query
 
 
-def unwrap(url: str) -> list[str]:
+def unwrap(url: str, *, of_gateways: bool = False) -> list[str]:
     """The URL as given, then what is inside, down to the innermost. Never a network call.
+
+    With ``of_gateways`` only what mail gateways wrap is looked into, not redirectors.
 
     Just the URL itself when nothing is wrapped, when the wrapping is opaque, or when it is
     longer than MAX_UNWRAP_LENGTH. An inner text counts only when it has a host.
     """
     urls = [url]
     while len(urls) <= MAX_UNWRAP_DEPTH and len(urls[-1]) <= MAX_UNWRAP_LENGTH:
-        inner = inner_url(urls[-1])
+        inner = inner_url(urls[-1], of_gateways=of_gateways)
         if inner is None or inner in urls or not canonicalize(inner):
             break
         urls.append(inner)

@@ -13,6 +13,7 @@ from retract.observables.domain import canonical_domain
 from retract.observables.host import is_ip_address
 from retract.observables.network import problem_with_network
 from retract.observables.refang import refang
+from retract.observables.url import unwrap
 
 AnyType = ObservableType | Literal["auto"]
 """What a value is; "auto" leaves it to the look of each value."""
@@ -51,7 +52,11 @@ def canonical(kind: AnyType, text: str) -> tuple[ObservableType, str]:
     """The type and canonical value of a value as people write it, defanged or not.
 
     Around it may be quotes, brackets ``<…>`` and ``(…)``, and behind all but the path of a URL
-    the marks that end a sentence. Raises ValueError with the reason when it is no such value.
+    the marks that end a sentence. Of a link that a mail gateway wrapped, as whoever copies it out
+    of a mail does, the link inside counts; what a redirector leads to does not, or a listed
+    redirect to a good page would list that page.
+
+    Raises ValueError with the reason when it is no such value.
     """
     if len(text) > _LONGEST:
         raise ValueError(f"longer than {_LONGEST} characters")
@@ -64,6 +69,8 @@ def canonical(kind: AnyType, text: str) -> tuple[ObservableType, str]:
         raise ValueError("unprintable characters, or not UTF-8")
     type_ = guess(text) if kind == "auto" else kind
     text = _alone(type_, text)
+    if type_ is ObservableType.URL:
+        text = unwrap(text, of_gateways=True)[-1]
     value = lookup.canonical_value(type_, text)
     if not value or not _is_plausible(type_, value):
         raise ValueError(_problem(type_, text))
