@@ -41,7 +41,7 @@ test: lint types floors ## Run all checks and all tests (PYTEST_ARGS="-k …" na
 	@$(BIN)/pytest $(PYTEST_ARGS)
 
 .PHONY: fuzz
-fuzz: $(DEV) ## Give every parser broken input (SECONDS=60), and count it
+fuzz: $(DEV) ## Give every parser damaged input (SECONDS=60), and count it
 	@$(BIN)/python -m tests.fuzz.fuzzer $(if $(SECONDS),--seconds "$(SECONDS)") --seed "$$RANDOM"
 
 .PHONY: lint

@@ -7,7 +7,7 @@ from contextlib import suppress
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from tests.indicators.formats.fuzz import SAMPLES, guessed, inputs, outcome
+from tests.fuzz.documents import SAMPLES, guessed, inputs, outcome
 
 from retract.errors import FeedError
 from retract.indicators.feeds import Format

@@ -1,15 +1,10 @@
-"""Documents that are damaged at random, and what must hold of every one that is read.
-
-``python -m tests.indicators.formats.fuzz 100000`` reads as many and says how many of what came.
-"""
+"""Documents that are damaged at random, and what must hold of every one that is read."""
 
 from __future__ import annotations
 
 import json
 import math
 import random
-import sys
-from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -87,7 +82,7 @@ _ODD_VALUES: tuple[Any, ...] = (
 
 
 def damaged(data: bytes, rng: random.Random) -> bytes:
-    """The document with some of what happens to documents."""
+    """A document, message or text with some of what happens to documents."""
     if rng.random() < 0.5:
         try:
             whole = json.loads(data)
@@ -192,18 +187,3 @@ def guessed(data: bytes) -> str:
     except FeedError as error:
         _require_message(str(error))
         return "error"
-
-
-def main(count: int, seed: int) -> None:
-    counts: Counter[str] = Counter()
-    guesses: Counter[str] = Counter()
-    for source, data in inputs(seed, count):
-        counts[f"{source.format}: {outcome(source, data)}"] += 1
-        guesses[guessed(data)] += 1
-    lines = [f"{number:9,} {name}" for name, number in sorted(counts.items())]
-    lines.append(f"{counts.total():9,} documents, seed {seed}; taken for {dict(guesses)}")
-    sys.stdout.write("\n".join(lines) + "\n")
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 0)
