@@ -23,7 +23,7 @@ from rich.text import Text
 from local_system.check import CopyKey, copies, differences, expected_by_truth
 from local_system.own_mail import require_feeds, require_mail
 from local_system.system import REPOSITORY, Airflow, SystemFailed, Tenant, counted, empty_folder
-from retract.indicators.refresh import RefreshReport
+from retract.indicators.refresh_report import RefreshReport
 from retract.model import ACTIONABLE_DISPOSITIONS, Action, Provider
 from retract.policy import Policy, load_policy
 from retract.reports.model import Result, RunReport

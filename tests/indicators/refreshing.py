@@ -8,7 +8,8 @@ from datetime import datetime
 from retract.errors import FeedError
 from retract.indicators.feeds import FeedsFile
 from retract.indicators.hold_back.rules import HoldBack
-from retract.indicators.refresh import RefreshReport, commit, read_source
+from retract.indicators.refresh import commit, read_source
+from retract.indicators.refresh_report import RefreshReport
 from retract.indicators.snapshot import Snapshot
 from retract.lake.source_state import SourceState
 from retract.lake.store import Lake

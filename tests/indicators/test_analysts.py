@@ -13,7 +13,8 @@ from retract.indicators.analysts import Opinion
 from retract.indicators.feeds import ANALYSTS, FeedsFile
 from retract.indicators.hold_back.rules import NO_HOLD_BACK, HoldBack
 from retract.indicators.hold_back.settings import HoldBackSettings
-from retract.indicators.refresh import RefreshReport, commit
+from retract.indicators.refresh import commit
+from retract.indicators.refresh_report import RefreshReport
 from retract.lake.store import Lake
 from retract.model import Disposition
 from retract.model import ObservableType as Type

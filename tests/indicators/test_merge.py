@@ -18,6 +18,7 @@ from retract.indicators.merge import (
     FORGET_AFTER,
     STAMP_EVERY,
     STAMPS_A_LIFE,
+    is_settled,
     merge,
     merge_source,
     without_source,
@@ -59,9 +60,12 @@ class Life:
         self.take(None, now)
 
     def take(self, read: Snapshot | None, now: datetime, source: Source | None = None) -> None:
-        self.rows = merge_source(
-            self.rows, source or self.source, read, now, last_read_at=self.last_read_at
-        )
+        source = source or self.source
+        nothing_new = read is None or read.facts.unchanged
+        settled = nothing_new and is_settled(self.rows.lazy(), source, now)
+        before = self.rows
+        self.rows = merge_source(before, source, read, now, last_read_at=self.last_read_at)
+        assert self.rows is before or not settled, "what is settled does not change"
         if read is not None:
             self.last_read_at = now
 
@@ -342,6 +346,27 @@ def test_rows_are_stamped_anew_only_now_and_then(source, now, how, time_to_live)
     assert life[A]["last_seen"] == life[B]["last_seen"] == late
     if life.source.time_to_live is not None:
         assert life[A]["expires_at"] == late + life.source.time_to_live
+
+
+def test_a_source_with_nothing_new_is_settled_until_something_is_due(source, now):
+    feed = source(time_to_live="P30D", confidence_floor=50)
+    life = Life(feed)
+    life.refresh(now, A, B)
+
+    def settled(later: timedelta, by: Source = feed) -> bool:
+        return is_settled(life.rows.lazy(), by, now + later)
+
+    assert settled(timedelta(0))
+    assert settled(DAY)
+    assert not settled(DAY + HOUR), "to be stamped"
+    assert not settled(HOUR, source(time_to_live="P30D", confidence_floor=90))
+    life.refresh(now + HOUR, A, expires_at=now + 2 * HOUR)
+    assert settled(HOUR)
+    assert not settled(2 * HOUR), "one ends"
+    life.remove(now + 3 * HOUR)
+    assert settled(100 * DAY)
+    assert not settled(2 * FORGET_AFTER), "to be forgotten"
+    assert is_settled(INDICATORS_TABLE.empty().lazy(), feed, now)
 
 
 def test_what_is_written_anyway_is_stamped_on_the_way(source, now):

@@ -17,7 +17,8 @@ from retract.indicators.fetching.document import Document, Marks, Unchanged
 from retract.indicators.hold_back.rules import NO_HOLD_BACK, SHARED_HOST, HoldBack
 from retract.indicators.hold_back.settings import HoldBackSettings
 from retract.indicators.listed import Listed
-from retract.indicators.refresh import SourceReport, commit, commit_one, read_source
+from retract.indicators.refresh import commit, commit_one, read_source
+from retract.indicators.refresh_report import HELD_BACK_EXAMPLES, SourceReport
 from retract.indicators.snapshot import End, Snapshot, snapshot_of
 from retract.lake.source_state import SourceState
 from retract.lake.store import Lake
@@ -330,6 +331,23 @@ def test_a_refresh_without_change_makes_no_version(feeds, lake, now):
     assert lake.source_states()["urls"].read_at == now + HOUR
 
 
+def test_a_source_with_nothing_new_is_not_read_whole(feeds, lake, now, monkeypatch):
+    refresh(feeds, lake, now)
+
+    def never(*args: object, **options: object) -> None:
+        raise AssertionError("merged")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "merge_source", never)
+        told = by_source(refresh(feeds, lake, now + HOUR).sources)
+    assert (told["domains"].listed, told["domains"].in_force) == (2, 1)
+    assert told["domains"].held_back_because == {SHARED_HOST: 1}
+    assert told["domains"].held_back_examples[0].value == "t.co"
+
+    refresh(feeds, lake, now + 2 * DAY)
+    assert row(stored(lake), "evil.example")["last_seen"] == now + 2 * DAY
+
+
 def test_only_the_sources_that_changed_are_written(feeds, lake, now, tmp_path):
     refresh(feeds, lake, now)
 
@@ -527,7 +545,7 @@ def test_examples_of_what_is_held_back_are_some_and_all_are_counted(source, lake
 
     assert told.held_back == 52
     assert sum(told.held_back_because.values()) == 52
-    assert len(told.held_back_examples) == module.HELD_BACK_EXAMPLES
+    assert len(told.held_back_examples) == HELD_BACK_EXAMPLES
 
 
 # --- what people add by hand ---

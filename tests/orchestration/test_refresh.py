@@ -16,7 +16,7 @@ from retract.errors import (
     PolicyError,
 )
 from retract.indicators.fetching.credentials import Credentials
-from retract.indicators.refresh import RefreshReport
+from retract.indicators.refresh_report import RefreshReport
 from retract.installation import Settings
 from retract.lake.store import Lake
 from retract.model import CollectedMessage, Copy, Extraction, Location, Place, Provider

@@ -12,7 +12,7 @@ from selectolax.lexbor import LexborHTMLParser
 from tests.reports.test_html import ALLOWED_TAGS, HOSTILE
 
 from retract.indicators.listed import LeftOut, Rejected
-from retract.indicators.refresh import HeldBack, RefreshReport, SourceReport
+from retract.indicators.refresh_report import HeldBack, RefreshReport, SourceReport
 from retract.lake.source_state import SourceState
 from retract.model import ObservableType
 from retract.reports.model import ReportSummary

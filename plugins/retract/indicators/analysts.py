@@ -18,7 +18,8 @@ from retract.indicators.fetching.document import Marks
 from retract.indicators.hold_back.rules import HoldBack
 from retract.indicators.listed import Listed
 from retract.indicators.merge import merge_source
-from retract.indicators.refresh import RefreshReport, commit_one
+from retract.indicators.refresh import commit_one
+from retract.indicators.refresh_report import RefreshReport
 from retract.indicators.snapshot import Snapshot, snapshot_of
 from retract.lake.store import Lake
 from retract.lake.tables import INDICATORS_TABLE

@@ -100,6 +100,25 @@ def merge_source(
     return after.sort("type", "value")
 
 
+def is_settled(rows: pl.LazyFrame, source: Source | None, now: datetime) -> bool:
+    """Whether one source's rows stay as they are when there is nothing new to merge into them.
+
+    Only small columns are read, so a large source that has nothing new costs next to nothing.
+    It may be False though nothing would change. The rows must have been judged before.
+    """
+    floor = 0 if source is None else source.confidence_floor
+    has_floor_reason = pl.col("held_back").str.starts_with(_FLOOR_WORDS).fill_null(False)
+    may_change = (
+        (pl.col("active") & _has_ended(now))
+        | (pl.col("listed") & ~pl.col("active"))
+        | (pl.col("listed") & _stamp_is_old(now))
+        | ~_is_remembered(now)
+        | (pl.col("confidence") < floor)
+        | has_floor_reason
+    )
+    return not rows.select(may_change.any()).collect().item()
+
+
 def without_source(current: pl.DataFrame, now: datetime) -> pl.DataFrame:
     """The rows of a source that is no longer configured; ``current`` itself when none changes."""
     if not (current["active"].any() or current["listed"].any() or _forgotten(current, now)):
@@ -124,10 +143,12 @@ def _stated(
     if snapshot.facts.unchanged:
         if not snapshot.facts.complete:
             return empty, empty.select("indicator_id")
-        again = _stamped(current.filter("listed"), snapshot.facts.read_at, time_to_live)
+        again = current if current["listed"].all() else current.filter("listed")
+        again = _stamped(again, snapshot.facts.read_at, time_to_live)
         return _in_force_by_its_end(again, now), empty.select("indicator_id")
     rows = snapshot.rows
-    return rows.filter("listed"), rows.filter(~pl.col("listed")).select("indicator_id")
+    revoked = rows.filter(~pl.col("listed")).select("indicator_id")
+    return (rows.filter("listed") if revoked.height else rows), revoked
 
 
 def _stamped(rows: pl.DataFrame, seen_at: datetime, time_to_live: timedelta | None) -> pl.DataFrame:
@@ -146,7 +167,7 @@ def _stamped(rows: pl.DataFrame, seen_at: datetime, time_to_live: timedelta | No
 
 
 def _in_force_by_its_end(rows: pl.DataFrame, now: datetime) -> pl.DataFrame:
-    expired = (pl.col("expires_at") <= now).fill_null(False)
+    expired = _has_ended(now)
     return rows.with_columns(
         active=~expired,
         inactive_because=pl.when(expired).then(pl.lit(End.EXPIRED)).otherwise(None),
@@ -195,7 +216,7 @@ def _unlisted(
     absent = snapshot is not None and snapshot.facts.complete and not snapshot.facts.unchanged
     withdrawn = pl.lit(absent and snapshot is not None and snapshot.facts.revokes_absent)
     is_revoked = pl.col("indicator_id").is_in(revoked["indicator_id"].implode())
-    expired = (pl.col("expires_at") <= now).fill_null(False)
+    expired = _has_ended(now)
     ends = pl.col("active") & (is_revoked | withdrawn | expired)
     reason = (
         pl.when(is_revoked)
@@ -210,6 +231,17 @@ def _unlisted(
         changed_at=pl.when(ends).then(pl.lit(now).cast(_TIME)).otherwise("changed_at"),
         inactive_because=pl.when(ends).then(reason).otherwise("inactive_because"),
     ).filter(_is_remembered(now))
+
+
+def _has_ended(now: datetime) -> pl.Expr:
+    return (pl.col("expires_at") <= now).fill_null(False)
+
+
+def _stamp_is_old(now: datetime) -> pl.Expr:
+    life = pl.col("expires_at") - pl.col("last_seen")
+    patience = pl.min_horizontal(pl.lit(STAMP_EVERY), life / STAMPS_A_LIFE)
+    patience = pl.when(patience > timedelta(0)).then(patience).otherwise(pl.lit(STAMP_EVERY))
+    return pl.lit(now).cast(_TIME) - pl.col("last_seen") > patience
 
 
 def _is_remembered(now: datetime) -> pl.Expr:
@@ -264,14 +296,6 @@ def _is_to_write(current: pl.DataFrame, after: pl.DataFrame, now: datetime) -> b
         return True
     if differing(current, after, pairs).any():
         return True
-    stamps = pl.DataFrame(
-        {
-            "stamp": current["last_seen"][pairs["before"]],
-            "life": current["expires_at"][pairs["before"]] - current["last_seen"][pairs["before"]],
-            "last_seen": after["last_seen"][pairs["after"]],
-        }
-    )
-    patience = pl.min_horizontal(pl.lit(STAMP_EVERY), pl.col("life") / STAMPS_A_LIFE)
-    patience = pl.when(patience > timedelta(0)).then(patience).otherwise(pl.lit(STAMP_EVERY))
-    is_old = pl.lit(now).cast(_TIME) - pl.col("stamp") > patience
-    return bool(stamps.select((is_old & (pl.col("last_seen") > pl.col("stamp"))).any()).item())
+    is_old = current.select(_stamp_is_old(now)).to_series()
+    is_later = after["last_seen"][pairs["after"]] > current["last_seen"][pairs["before"]]
+    return bool((is_old[pairs["before"]] & is_later).any())

@@ -8,96 +8,29 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import Final
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict
 
 from retract.errors import FeedError, LakeError
-from retract.indicators.changes import Change, counts
+from retract.indicators.changes import counts
 from retract.indicators.feeds import ANALYSTS, FeedsFile, Source
 from retract.indicators.fetching.credentials import NO_CREDENTIALS, Credentials
 from retract.indicators.fetching.document import Marks, Reading, Unchanged
 from retract.indicators.fetching.open import open_source
 from retract.indicators.formats.parsers import PARSERS
 from retract.indicators.hold_back.rules import HoldBack
-from retract.indicators.listed import Entry, LeftOut, Rejected
-from retract.indicators.merge import merge_source, without_source
-from retract.indicators.snapshot import Snapshot, snapshot_of, told, unchanged
+from retract.indicators.listed import Entry
+from retract.indicators.merge import is_settled, merge_source, without_source
+from retract.indicators.refresh_report import RefreshReport, SourceReport, report_of
+from retract.indicators.snapshot import Facts, Snapshot, snapshot_of, told, unchanged
 from retract.lake.source_state import SourceState
 from retract.lake.store import Lake
 from retract.lake.tables import INDICATORS_TABLE
-from retract.model import ObservableType
-
-HELD_BACK_EXAMPLES: Final = 20
-HELD_BACK_REASONS: Final = 20
 
 _COMMIT_ATTEMPTS: Final = 5
 _LONGEST_ERROR: Final = 1_000
-
-
-class HeldBack(NamedTuple):
-    """An indicator that is in force but for being held back."""
-
-    type: ObservableType
-    value: str
-    reason: str
-
-
-class SourceReport(BaseModel):
-    """What a refresh did with one source."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    source: str
-    listed: int = 0
-    """Distinct indicators of the source that are listed now."""
-    added: int = 0
-    """Never seen before."""
-    reactivated: int = 0
-    """In force again."""
-    expired: int = 0
-    """Of those in force before: their time is over."""
-    revoked: int = 0
-    """… the source says that they are none any more."""
-    no_longer_listed: int = 0
-    """… and left with that."""
-    removed: int = 0
-    """… and the feeds file does not name their source any more."""
-    rejected: int = 0
-    """Entries that are broken."""
-    examples: tuple[Rejected, ...] = ()
-    left_out: int = 0
-    """Entries that are sound and not used on purpose."""
-    left_out_examples: tuple[LeftOut, ...] = ()
-    held_back: int = 0
-    """In force, but matching nothing."""
-    held_back_because: dict[str, int] = {}
-    """How many by reason, the most frequent first; not more than HELD_BACK_REASONS."""
-    held_back_examples: tuple[HeldBack, ...] = ()
-    in_force: int = 0
-    """Indicators of the source that match from now on."""
-    unchanged: bool = False
-    """The source had nothing new."""
-    complete: bool = True
-    """The reading was all that the source lists, not only news."""
-    error: str | None = None
-    """Why the source could not be read; its last good version stays."""
-
-
-class RefreshReport(BaseModel):
-    """What a refresh did, and the version of the indicators it made or left."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    version: int
-    changed: bool = True
-    """Whether it made that version; else nothing was to change."""
-    sources: tuple[SourceReport, ...]
-
-    @property
-    def failed(self) -> tuple[SourceReport, ...]:
-        return tuple(source for source in self.sources if source.error is not None)
+_EMPTY: Final = INDICATORS_TABLE.empty().lazy()
 
 
 # --- reading a source ---
@@ -205,6 +138,10 @@ class _Known:
     error: str | None = None
     removed: bool = False
 
+    @property
+    def facts(self) -> Facts | None:
+        return None if self.snapshot is None else self.snapshot.facts
+
 
 def commit(
     feeds: FeedsFile,
@@ -292,35 +229,46 @@ class _Merging:
 
     def add(self, name: str, known: _Known) -> None:
         """Merge one source."""
-        before = self._current(name)
         last = self._before.get(name)
-        # An analyst's entry says nothing of the earlier ones: it must not prolong their lives.
-        last_read_at = None if last is None or name == ANALYSTS else last.read_at
-        if known.removed:
-            after = without_source(before, self._now)
+        judged_before = last is not None and last.hold_back == self._hold_back.digest
+        stored = self._rows.filter(source=name) if name in self.stored else _EMPTY
+        nothing_new = known.snapshot is None or known.snapshot.facts.unchanged
+        if (
+            nothing_new
+            and (judged_before or name not in self.stored)
+            and not known.removed
+            and is_settled(stored, known.source, self._now)
+        ):
+            rows, changed = stored, None
         else:
-            after = merge_source(
-                before,
-                known.source,
-                known.snapshot,
-                self._now,
-                last_read_at=last_read_at,
-                hold_back=self._hold_back,
-                judged_before=last is not None and last.hold_back == self._hold_back.digest,
-            )
-            state = self._state(name, known, last, int(after["listed"].sum()))
+            before = stored.collect()
+            after = self._merged(before, known, last, judged_before=judged_before)
+            changed = None if after is before else counts(before, after)
+            if changed is not None:
+                self.changed[name] = after
+            rows = after.lazy()
+        report = report_of(name, rows, changed or {}, known.facts, known.error)
+        if not known.removed:
+            state = self._state(name, known, last, report.listed)
             if state is not None:
                 self.states.append(state)
-        if after is not before:
-            self.changed[name] = after
-        report = _report(name, known, before, after)
-        if known.source is not None or after is not before or after["active"].any():
+        if known.source is not None or changed is not None or report.in_force:
             self.reports.append(report)
 
-    def _current(self, name: str) -> pl.DataFrame:
-        if name not in self.stored:
-            return INDICATORS_TABLE.empty()
-        return self._rows.filter(source=name).collect()
+    def _merged(
+        self, before: pl.DataFrame, known: _Known, last: SourceState | None, *, judged_before: bool
+    ) -> pl.DataFrame:
+        if known.removed:
+            return without_source(before, self._now)
+        return merge_source(
+            before,
+            known.source,
+            known.snapshot,
+            self._now,
+            last_read_at=None if last is None else last.read_at,
+            hold_back=self._hold_back,
+            judged_before=judged_before,
+        )
 
     def _state(
         self, name: str, known: _Known, last: SourceState | None, listed: int
@@ -349,37 +297,3 @@ class _Merging:
             return None
         judged = {"listed": listed, "hold_back": self._hold_back.digest}
         return state.model_copy(update=judged)
-
-
-def _report(name: str, known: _Known, before: pl.DataFrame, after: pl.DataFrame) -> SourceReport:
-    changed = {} if after is before else counts(before, after)
-    in_force = after.filter("active")
-    held = in_force.filter(pl.col("held_back").is_not_null())
-    reasons = held["held_back"].value_counts(sort=True).head(HELD_BACK_REASONS)
-    facts = known.snapshot.facts if known.snapshot is not None else None
-    return SourceReport(
-        source=name,
-        listed=int(after["listed"].sum()),
-        added=changed.get(Change.ADDED, 0),
-        reactivated=changed.get(Change.REACTIVATED, 0),
-        expired=changed.get(Change.EXPIRED, 0),
-        revoked=changed.get(Change.REVOKED, 0),
-        no_longer_listed=changed.get(Change.NO_LONGER_LISTED, 0),
-        removed=changed.get(Change.SOURCE_REMOVED, 0),
-        rejected=facts.rejected if facts else 0,
-        examples=facts.examples if facts else (),
-        left_out=facts.left_out if facts else 0,
-        left_out_examples=facts.left_out_examples if facts else (),
-        held_back=held.height,
-        held_back_because=dict(reasons.iter_rows()),
-        held_back_examples=tuple(
-            HeldBack(ObservableType(kind), value, reason)
-            for kind, value, reason in held.select("type", "value", "held_back")
-            .head(HELD_BACK_EXAMPLES)
-            .iter_rows()
-        ),
-        in_force=in_force.height - held.height,
-        unchanged=facts.unchanged if facts else False,
-        complete=facts.complete if facts else True,
-        error=known.error,
-    )

@@ -27,7 +27,7 @@ from retract.orchestration.windows import RefreshParams, RunRequest, parse_refre
 
 if TYPE_CHECKING:
     from retract.indicators.feeds import FeedsFile
-    from retract.indicators.refresh import RefreshReport, SourceReport
+    from retract.indicators.refresh_report import RefreshReport, SourceReport
     from retract.lake.store import Lake
 
 INDICATORS = Asset("retract://indicators")
@@ -174,7 +174,7 @@ def _write_report(folder: RunFolder, report: RefreshReport, lake: Lake) -> None:
 
 def check(path: str) -> list[str]:
     """Why sources could not be read; empty when all were."""
-    from retract.indicators.refresh import RefreshReport
+    from retract.indicators.refresh_report import RefreshReport
 
     report = RunFolder(path).read("refreshed.json", RefreshReport)
     return [f"{one.error} (its last good version stays in force)" for one in report.failed]
@@ -202,7 +202,7 @@ def _require_known(feeds: FeedsFile, asked: RefreshParams) -> None:
 
 def _committed(folder: RunFolder) -> set[str]:
     """The sources that an earlier go at the commit took in, before a person cleared it."""
-    from retract.indicators.refresh import RefreshReport
+    from retract.indicators.refresh_report import RefreshReport
 
     try:
         earlier = folder.read("refreshed.json", RefreshReport)

@@ -17,7 +17,7 @@ from typing import Final
 import altair as alt
 import vl_convert
 
-from retract.indicators.refresh import SourceReport
+from retract.indicators.refresh_report import SourceReport
 from retract.model import ACTIONABLE_DISPOSITIONS, Disposition
 from retract.reports.model import CopyResult, Result, RunReport
 from retract.reports.text import clipped, defanged, visible, words

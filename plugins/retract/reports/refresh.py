@@ -9,7 +9,7 @@ from typing import Final
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
-from retract.indicators.refresh import HeldBack, RefreshReport, SourceReport
+from retract.indicators.refresh_report import HeldBack, RefreshReport, SourceReport
 from retract.lake.source_state import SourceState
 from retract.reports.build import program_version
 from retract.reports.model import ReportSummary
