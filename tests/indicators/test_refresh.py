@@ -468,6 +468,19 @@ def test_a_process_that_dies_between_indicators_and_states_costs_one_more_readin
     assert set(lake.source_states()) == {"urls", "domains"}
 
 
+def test_an_old_reading_does_not_undo_a_later_one(feeds, lake, now, tmp_path):
+    old, errors = read_all(feeds, now)
+    (tmp_path / "urls.txt").write_text(f"{B}\nhttps://c.example/\n", encoding="utf-8")
+    refresh(feeds, lake, now + HOUR)
+    before, states = stored(lake), lake.source_states()
+
+    report = commit(feeds, lake, old, errors, now + 2 * HOUR, HoldBack.of(feeds.hold_back))
+
+    assert not report.changed
+    assert stored(lake).equals(before)
+    assert lake.source_states() == states
+
+
 def test_news_add_to_what_is_known(source, lake, now, asked):
     taxii = source(name="t", service="misp_feed", format="misp", location="https://m.example/")
     # The parser is of no concern here: a plain list is easier to read.

@@ -230,6 +230,8 @@ class _Merging:
     def add(self, name: str, known: _Known) -> None:
         """Merge one source."""
         last = self._before.get(name)
+        if known.facts is not None and last is not None and _is_outdated(known.facts, last):
+            known = _Known(known.source)
         judged_before = last is not None and last.hold_back == self._hold_back.digest
         stored = self._rows.filter(source=name) if name in self.stored else _EMPTY
         nothing_new = known.snapshot is None or known.snapshot.facts.unchanged
@@ -250,7 +252,7 @@ class _Merging:
         report = report_of(name, rows, changed or {}, known.facts, known.error)
         if not known.removed:
             state = self._state(name, known, last, report.listed)
-            if state is not None:
+            if state is not None and state != last:
                 self.states.append(state)
         if known.source is not None or changed is not None or report.in_force:
             self.reports.append(report)
@@ -297,3 +299,11 @@ class _Merging:
             return None
         judged = {"listed": listed, "hold_back": self._hold_back.digest}
         return state.model_copy(update=judged)
+
+
+def _is_outdated(facts: Facts, last: SourceState) -> bool:
+    """Whether a later reading is known, as when a person clears an old commit that failed.
+
+    News are taken in whatever order: what is older does not speak against what is newer.
+    """
+    return facts.complete and last.read_at is not None and facts.read_at < last.read_at
