@@ -376,6 +376,7 @@ def test_what_is_no_json_is_a_clear_error(get, serve, body, problem):
 
 def test_the_key_stands_in_the_url_only_on_the_way(get, serve, caplog):
     caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, logger="httpx")  # Airflow, where it is imported, quiets it
     site = serve(lambda asked: OK)
     get(site.url + "/data/{key}/feed.csv?again={key}&token=in-the-file", KEY)
     assert site.asked[0].target == (
