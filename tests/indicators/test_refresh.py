@@ -10,6 +10,7 @@ import pytest
 from tests.indicators.refreshing import read_all, refresh
 
 from retract.errors import FeedError, LakeError
+from retract.indicators import analysts
 from retract.indicators import refresh as module
 from retract.indicators.feeds import ANALYSTS, FeedsFile, Format, Source
 from retract.indicators.fetching.credentials import NO_CREDENTIALS, Credentials
@@ -452,13 +453,7 @@ def test_a_source_that_never_could_be_read_has_a_state_too(source, lake, now):
 def test_a_process_that_dies_between_indicators_and_states_costs_one_more_reading(
     feeds, lake, now, monkeypatch
 ):
-    def die(self: Lake, states: object, **options: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Lake, "write_source_states", die)
-        with pytest.raises(KeyboardInterrupt):
-            refresh(feeds, lake, now)
+    refresh_dying_before_the_states(feeds, lake, now, monkeypatch)
     version = lake.versions().indicators
     assert lake.source_states() == {}
 
@@ -466,6 +461,51 @@ def test_a_process_that_dies_between_indicators_and_states_costs_one_more_readin
 
     assert (report.version, report.changed) == (version, False)
     assert set(lake.source_states()) == {"urls", "domains"}
+
+
+def test_a_source_that_is_again_as_it_was_before_a_process_died_is_read_anew(
+    feeds, lake, now, tmp_path, monkeypatch
+):
+    domains = tmp_path / "domains.txt"
+    as_it_was = domains.read_text(encoding="utf-8")
+    refresh(feeds, lake, now)
+    domains.write_text("typo.example\n", encoding="utf-8")
+    refresh_dying_before_the_states(feeds, lake, now + HOUR, monkeypatch)
+    assert row(stored(lake), "typo.example")["listed"]
+
+    domains.write_text(as_it_was, encoding="utf-8")
+    refresh(feeds, lake, now + 2 * HOUR)
+
+    assert not row(stored(lake), "typo.example")["listed"]
+    assert row(stored(lake), "evil.example")["listed"]
+
+
+def test_rules_that_are_again_as_they_were_before_a_process_died_judge_anew(
+    feeds, lake, now, monkeypatch
+):
+    held = feeds.model_copy(update={"hold_back": HoldBackSettings(domains=("evil.example",))})
+    refresh(held, lake, now)
+    refresh_dying_before_the_states(feeds, lake, now + HOUR, monkeypatch)
+    assert row(stored(lake), "evil.example")["held_back"] is None
+
+    refresh(held, lake, now + 2 * HOUR)
+
+    assert row(stored(lake), "evil.example")["held_back"]
+
+
+def refresh_dying_before_the_states(feeds, lake, now, monkeypatch):
+    """A refresh whose process dies once the indicators are committed."""
+    version, write = lake.versions().indicators, Lake.write_source_states
+
+    def die(self: Lake, states: Any, **options: Any) -> None:
+        if self.versions().indicators != version:
+            raise KeyboardInterrupt
+        write(self, states, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Lake, "write_source_states", die)
+        with pytest.raises(KeyboardInterrupt):
+            refresh(feeds, lake, now)
 
 
 def test_an_old_reading_does_not_undo_a_later_one(feeds, lake, now, tmp_path):
@@ -479,6 +519,23 @@ def test_an_old_reading_does_not_undo_a_later_one(feeds, lake, now, tmp_path):
     assert not report.changed
     assert stored(lake).equals(before)
     assert lake.source_states() == states
+
+
+def test_old_news_do_not_bring_back_what_was_revoked_since(source, lake, now):
+    def news(at: datetime, *, revoked: bool) -> Snapshot:
+        said = Listed(ObservableType.DOMAIN, "good.example", revoked=revoked)
+        return snapshot_of([said], taxii, at).with_reading(complete=False, marks=Marks())
+
+    location = "https://t.example/api/collections/1/"
+    taxii = source(name="t", service="taxii", format="stix", location=location)
+    feeds = FeedsFile(sources=(taxii,))
+    old = news(now, revoked=False)
+    commit(feeds, lake, [news(now + HOUR, revoked=True)], {}, now + HOUR, NO_HOLD_BACK)
+
+    commit(feeds, lake, [old], {}, now + 2 * HOUR, NO_HOLD_BACK)
+
+    assert not stored(lake)["active"].any()
+    assert lake.source_states()["t"].read_at == now + HOUR
 
 
 def test_news_add_to_what_is_known(source, lake, now, asked):
@@ -609,6 +666,25 @@ def test_a_commit_that_meets_another_one_merges_again(feeds, lake, now, source, 
 
     rows = lake.scan_indicators(report.version).collect()
     assert {A, B, "https://late.example/x"} <= set(rows["value"])
+
+
+def test_of_two_first_entries_at_the_same_time_none_is_lost(lake, now, monkeypatch):
+    replace = Lake.replace_indicators
+    others = ["b.example"]
+
+    def enter(value: str) -> None:
+        opinion = analysts.Opinion(campaign="one", by="ann")
+        entered = analysts.entered([(ObservableType.DOMAIN, value)], opinion, now)
+        analysts.write(lake, entered, now, NO_HOLD_BACK)
+
+    def interrupted(self, frame, **options):
+        if others:
+            enter(others.pop())
+        return replace(self, frame, **options)
+
+    monkeypatch.setattr(Lake, "replace_indicators", interrupted)
+    enter("a.example")
+    assert set(stored(lake)["value"]) == {"a.example", "b.example"}
 
 
 def test_a_lake_that_refuses_is_not_asked_for_ever(feeds, lake, now, monkeypatch):

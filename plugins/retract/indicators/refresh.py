@@ -191,17 +191,19 @@ def _commit(
             version = base
             break
         try:
+            lake.write_source_states(merging.in_doubt)
             version = lake.replace_indicators(
                 pl.concat([INDICATORS_TABLE.empty(), *merging.changed.values()]),
                 sources=merging.changed,
-                expected_version=base,
+                # A table that is not there begins with version 0: nobody's entry is lost.
+                expected_version=base or 0,
             )
         except LakeError:
             if attempt == _COMMIT_ATTEMPTS or lake.versions().indicators == base:
                 raise
         else:
             break
-    # After the indicators: whoever dies in between reads the sources once more, no harm done.
+    # After the indicators: when it dies in between, the sources are read whole once more.
     forgotten = set(states) - set(known) if removes else ()
     lake.write_source_states(merging.states, forget=forgotten)
     return RefreshReport(version=version, changed=version != base, sources=tuple(merging.reports))
@@ -226,6 +228,16 @@ class _Merging:
         self.changed: dict[str, pl.DataFrame] = {}
         self.states: list[SourceState] = []
         self.reports: list[SourceReport] = []
+
+    @property
+    def in_doubt(self) -> list[SourceState]:
+        """What to know of the changed sources until their new states are written.
+
+        By the old ones, a source that is again as it was would have nothing new, and its rows
+        would pass for judged by rules that are in force again.
+        """
+        changed = (self._before[name] for name in self.changed if name in self._before)
+        return [state.model_copy(update={"settings": "", "hold_back": ""}) for state in changed]
 
     def add(self, name: str, known: _Known) -> None:
         """Merge one source."""
@@ -304,6 +316,9 @@ class _Merging:
 def _is_outdated(facts: Facts, last: SourceState) -> bool:
     """Whether a later reading is known, as when a person clears an old commit that failed.
 
-    News are taken in whatever order: what is older does not speak against what is newer.
+    It began where this one did, and so has all its news, and what was withdrawn since. What
+    analysts enter is taken in whatever order: it tells nothing of other entries.
     """
-    return facts.complete and last.read_at is not None and facts.read_at < last.read_at
+    if facts.source == ANALYSTS or last.read_at is None:
+        return False
+    return facts.read_at < last.read_at
