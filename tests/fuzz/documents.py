@@ -16,7 +16,7 @@ from retract.indicators.feeds import Source
 from retract.indicators.formats.parsers import PARSERS
 from retract.indicators.listed import Entry, LeftOut, Listed, Rejected
 from retract.indicators.loose_files import settings_of
-from retract.indicators.snapshot import told
+from retract.indicators.wording import quoted
 from retract.observables.lookup import canonical_value
 
 LONGEST_MESSAGE = 2_000
@@ -177,7 +177,7 @@ def _require_sound(entry: Entry) -> None:
 def _require_message(text: str) -> None:
     assert text
     assert len(text) < LONGEST_MESSAGE
-    told(text).encode()  # what a snapshot keeps of it can be stored
+    quoted(text).encode()  # what a snapshot keeps of it can be stored
 
 
 def guessed(data: bytes) -> str:

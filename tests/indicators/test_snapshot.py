@@ -16,7 +16,6 @@ from retract.indicators.snapshot import (
     End,
     Snapshot,
     snapshot_of,
-    told,
     unchanged,
 )
 from retract.lake.tables import INDICATORS_TABLE
@@ -262,13 +261,6 @@ def test_what_a_feed_says_is_told_in_one_short_line(source, now):
     assert example.reason.startswith("bad value")
     assert example.reason.isprintable()
     assert len(example.reason) == LONGEST_EXAMPLE
-
-
-@pytest.mark.parametrize("text", ["", "plain", "ümlaut", "\ud800", "a\x00b", "\u202e", "x" * 301])
-def test_what_is_told_can_be_stored_and_shown(text):
-    assert told(text).isprintable()
-    told(text).encode("utf-8")
-    assert len(told(text)) == min(len(text), LONGEST_EXAMPLE)
 
 
 def test_text_of_a_feed_that_no_table_can_store_does_not_stop_it(source, now):

@@ -23,7 +23,8 @@ from retract.indicators.hold_back.rules import HoldBack
 from retract.indicators.listed import Entry
 from retract.indicators.merge import is_settled, merge_source, without_source
 from retract.indicators.refresh_report import RefreshReport, SourceReport, report_of
-from retract.indicators.snapshot import Facts, Snapshot, snapshot_of, told, unchanged
+from retract.indicators.snapshot import Facts, Snapshot, snapshot_of, unchanged
+from retract.indicators.wording import quoted
 from retract.lake.source_state import SourceState
 from retract.lake.store import Lake
 from retract.lake.tables import INDICATORS_TABLE
@@ -65,7 +66,7 @@ def read_source(
         if last is not None and last.read_at is not None and not accept_jump:
             _require_no_jump(source, snapshot, last.listed)
     except FeedError as error:
-        raise FeedError(f"{source.name}: {told(str(error), _LONGEST_ERROR)}") from error
+        raise FeedError(f"{source.name}: {quoted(str(error), _LONGEST_ERROR)}") from error
     return snapshot
 
 

@@ -22,6 +22,7 @@ from retract.errors import FeedError
 from retract.indicators.feeds import IGNORE, PATTERN_TYPES, Source
 from retract.indicators.fetching.document import Marks
 from retract.indicators.listed import Entry, LeftOut, Listed, Rejected
+from retract.indicators.wording import quoted
 from retract.lake.tables import INDICATORS, INDICATORS_TABLE
 from retract.model import Disposition, ObservableType
 from retract.observables import lookup
@@ -193,13 +194,6 @@ def unchanged(source: Source, now: datetime, marks: Marks, *, complete: bool = T
     return Snapshot(facts, INDICATORS_TABLE.empty())
 
 
-def told(text: str, longest: int = LONGEST_EXAMPLE) -> str:
-    """Text that a feed had a hand in, on one line, of bounded length, and storable as UTF-8."""
-    if not text.isprintable():
-        text = "".join(character if character.isprintable() else " " for character in text)
-    return text if len(text) <= longest else text[: longest - 1] + "…"
-
-
 class _Sorting:
     """Tells entries that become rows from the others, and counts those."""
 
@@ -245,12 +239,18 @@ class _Sorting:
     def _reject(self, entry: Rejected) -> None:
         self.rejected += 1
         if len(self.rejected_examples) < EXAMPLES:
-            self.rejected_examples.append(Rejected(told(entry.where), told(entry.reason)))
+            self.rejected_examples.append(
+                Rejected(
+                    quoted(entry.where, LONGEST_EXAMPLE), quoted(entry.reason, LONGEST_EXAMPLE)
+                )
+            )
 
     def _leave_out(self, entry: LeftOut) -> None:
         self.left_out += 1
         if len(self.left_out_examples) < EXAMPLES:
-            self.left_out_examples.append(LeftOut(told(entry.where), told(entry.reason)))
+            self.left_out_examples.append(
+                LeftOut(quoted(entry.where, LONGEST_EXAMPLE), quoted(entry.reason, LONGEST_EXAMPLE))
+            )
 
 
 @lru_cache(maxsize=4096)
@@ -313,14 +313,14 @@ def _row(
         found.exact,
         disposition.value,
         source.confidence if listed.confidence is None else listed.confidence,
-        told(listed.campaign or source.campaign, LONGEST_CAMPAIGN),
-        told(listed.reference or source.reference, LONGEST_REFERENCE),
-        [told(tag, LONGEST_TAG) for tag in listed.tags[:MOST_TAGS]],
+        quoted(listed.campaign or source.campaign, LONGEST_CAMPAIGN),
+        quoted(listed.reference or source.reference, LONGEST_REFERENCE),
+        [quoted(tag, LONGEST_TAG) for tag in listed.tags[:MOST_TAGS]],
         min(max(listed.sightings, 0), MOST_SIGHTINGS),
         min(listed.first_seen or now, now),
         not listed.revoked,
         expires_at,
-        told(listed.statement, LONGEST_STATEMENT),
+        quoted(listed.statement, LONGEST_STATEMENT),
         listed.stated_at,
     )
 

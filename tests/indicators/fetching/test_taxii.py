@@ -21,8 +21,9 @@ from tests.indicators.fetching.taxii_server import (
 )
 
 from retract.errors import FeedError
+from retract.indicators import wording
 from retract.indicators.feeds import Source
-from retract.indicators.fetching import limits, taxii, wording
+from retract.indicators.fetching import limits, taxii
 from retract.indicators.fetching.credentials import NO_CREDENTIALS, Credentials
 from retract.indicators.fetching.document import Marks
 

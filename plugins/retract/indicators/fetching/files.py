@@ -13,7 +13,7 @@ from retract.indicators.feeds import Source
 from retract.indicators.fetching import limits
 from retract.indicators.fetching.document import Document, Marks, Unchanged
 from retract.indicators.fetching.unpack import gathered, unpacked
-from retract.indicators.fetching.wording import Progress, quoted
+from retract.indicators.wording import Progress, quoted
 
 _STEP: Final = 1024 * 1024
 

@@ -17,8 +17,8 @@ from retract.indicators.fetching import limits
 from retract.indicators.fetching.credentials import Credentials
 from retract.indicators.fetching.document import Document, Marks, Unchanged
 from retract.indicators.fetching.http import HttpClient
-from retract.indicators.fetching.wording import Progress, log, quoted
 from retract.indicators.formats.misp_event import MANIFEST, address_of
+from retract.indicators.wording import Progress, log, quoted
 
 MAX_MISSING: Final = 0.5
 """Of the events that are asked for; feeds whose manifest is a little ahead or behind are common."""

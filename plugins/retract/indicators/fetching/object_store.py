@@ -30,7 +30,7 @@ from retract.indicators.fetching import limits
 from retract.indicators.fetching.credentials import Credentials
 from retract.indicators.fetching.document import Document, Marks, Unchanged
 from retract.indicators.fetching.unpack import gathered, unpacked
-from retract.indicators.fetching.wording import Progress, quoted
+from retract.indicators.wording import Progress, quoted
 
 T = TypeVar("T")
 

@@ -22,7 +22,7 @@ from retract.indicators.fetching import limits
 from retract.indicators.fetching.credentials import Credentials
 from retract.indicators.fetching.document import Document, Marks, Unchanged
 from retract.indicators.fetching.http import Answer, HttpClient
-from retract.indicators.fetching.wording import Progress, log, quoted
+from retract.indicators.wording import Progress, log, quoted
 
 PAGE: Final = 1000
 """Objects asked for at a time; a server gives fewer if it likes, and the location may say else."""

@@ -17,7 +17,7 @@ from typing import Final, Protocol
 from retract.errors import FeedError
 from retract.indicators.fetching import limits
 from retract.indicators.fetching.document import Document
-from retract.indicators.fetching.wording import quoted
+from retract.indicators.wording import quoted
 
 DATA_SUFFIXES: Final = frozenset(
     {".txt", ".list", ".lst", ".hosts", ".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".stix"}

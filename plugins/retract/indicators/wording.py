@@ -14,10 +14,12 @@ log = logging.getLogger(__name__)
 
 
 def quoted(text: str, length: int = MAX_QUOTED) -> str:
-    """On one line, printable, and at most ``length`` characters."""
-    # Cut first: the text may be megabytes.
-    line = "".join(c if c.isprintable() else " " for c in text[: length + 1])
-    return line if len(line) <= length else line[: length - 1] + "…"
+    """Strangers' text on one line, printable, storable, and at most ``length`` characters."""
+    if len(text) > length:
+        text = text[: length - 1] + "…"
+    if text.isprintable():
+        return text
+    return "".join(character if character.isprintable() else " " for character in text)
 
 
 class Progress:
