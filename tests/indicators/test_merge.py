@@ -211,6 +211,17 @@ def test_a_revoked_indicator_leaves(source, now):
     assert (life[A]["active"], life[A]["first_seen"]) == (True, now)
 
 
+def test_an_indicator_that_is_to_be_ignored_by_its_tags_from_now_on_leaves(source, now):
+    life = Life(source(time_to_live="P30D", disposition_by_tag={"false-positive": "ignore"}))
+    life.refresh(now, A, B)
+    life.refresh(now + DAY, A, tags=("false-positive",), complete=False)
+    assert (life[A]["active"], life[A]["inactive_because"]) == (False, End.REVOKED)
+    assert life[B]["active"]
+
+    life.refresh(now + 2 * DAY, A, complete=False)
+    assert (life[A]["active"], life[A]["first_seen"]) == (True, now)
+
+
 def test_what_is_revoked_and_was_never_known_is_dropped(source, now):
     life = Life(source())
     life.refresh(now, A, revoked=True)

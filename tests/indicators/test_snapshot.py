@@ -174,8 +174,9 @@ def test_what_a_tag_says_to_ignore_is_left_out_whatever_else_fits(source, now):
 
     snapshot = snapshot_of(entries, source(disposition_by_tag=BY_TAG), now)
 
-    assert snapshot.rows["value"].to_list() == [B]
+    assert snapshot.rows.filter("listed")["value"].to_list() == [B]
     assert (snapshot.facts.left_out, snapshot.facts.rejected) == (1, 0)
+    assert (snapshot.facts.listed, snapshot.facts.usable) == (1, 1)
     (example,) = snapshot.facts.left_out_examples
     assert example.where == A
     assert "False-Positive" in example.reason

@@ -110,7 +110,10 @@ def test_it_is_what_the_newest_versions_say_in_whatever_order_they_come(stated):
     assert in_force(*stated) == in_force(*reversed(stated)) == expected
 
 
-def test_versions_on_several_pages_are_versions_all_the_same(tmp_path):
+@pytest.mark.parametrize(
+    "withdrawn", [{"revoked": True}, {"indicator_types": ["benign"]}, {"labels": ["tlp:red"]}]
+)
+def test_versions_on_several_pages_are_versions_all_the_same(tmp_path, withdrawn):
     def page(name: str, modified: str, pattern: str, **more: object) -> None:
         thing = {
             "type": "indicator",
@@ -121,10 +124,15 @@ def test_versions_on_several_pages_are_versions_all_the_same(tmp_path):
         }
         (tmp_path / name).write_text(json.dumps({"objects": [thing]}), encoding="utf-8")
 
-    pages = SOURCE.model_copy(update={"location": str(tmp_path / "*.json")})
+    changes = {"location": str(tmp_path / "*.json"), "disposition_by_tag": {"tlp:red": "ignore"}}
+    pages = SOURCE.model_copy(update=changes)
+    page("a.json", "2026-01-01T00:00:00Z", "[domain-name:value = 'c.example']", id="indicator--2")
     page("1.json", "2026-01-01T00:00:00Z", "[domain-name:value = 'a.example']")
     page("2.json", "2026-01-02T00:00:00Z", "[domain-name:value = 'b.example']")
-    assert set(read_source(pages, NOW).rows.filter("active")["value"]) == {"b.example"}
+    assert set(read_source(pages, NOW).rows.filter("active")["value"]) == {
+        "b.example",
+        "c.example",
+    }
 
-    page("0.json", "2026-01-03T00:00:00Z", "[domain-name:value = 'b.example']", revoked=True)
-    assert set(read_source(pages, NOW).rows.filter("active")["value"]) == set()
+    page("0.json", "2026-01-03T00:00:00Z", "[domain-name:value = 'b.example']", **withdrawn)
+    assert set(read_source(pages, NOW).rows.filter("active")["value"]) == {"c.example"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from fnmatch import fnmatchcase
@@ -79,7 +79,7 @@ class End(StrEnum):
 
     EXPIRED = "expired"
     REVOKED = "revoked"
-    """The source says that it is none."""
+    """The source says that it is none, or tags it with what the feeds file says to ignore."""
     NO_LONGER_LISTED = "no longer listed"
     """… and the source's indicators are in force only while they are listed."""
     SOURCE_REMOVED = "source removed"
@@ -206,7 +206,7 @@ class _Sorting:
         self.left_out_examples: list[LeftOut] = []
 
     def usable(self, entries: Iterable[Entry]) -> Iterator[tuple[Listed, Disposition]]:
-        """The indicators, each with its disposition."""
+        """The indicators, each with its disposition; what is to be ignored as revoked."""
         by_tag = tuple(self._source.disposition_by_tag.items())
         for number, entry in enumerate(entries, start=1):
             if number % (4 * CHUNK) == 0:
@@ -222,8 +222,11 @@ class _Sorting:
                 continue
             stated = _by_tag(by_tag, entry.tags) if by_tag else None
             if stated == IGNORE:
-                tags = ", ".join(entry.tags)
-                self._leave_out(LeftOut(entry.value, f"ignored by its tags: {tags}"))
+                if not entry.revoked:
+                    tags = ", ".join(entry.tags)
+                    self._leave_out(LeftOut(entry.value, f"ignored by its tags: {tags}"))
+                # It may be known from before it was tagged so.
+                yield replace(entry, revoked=True), self._source.disposition
                 continue
             self.listed += 1
             yield entry, stated or entry.disposition or self._source.disposition

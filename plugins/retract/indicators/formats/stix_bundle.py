@@ -192,9 +192,9 @@ def _entries(indicator: _Indicator, context: _Context, source: Source) -> Iterat
         yield LeftOut(indicator.id, reason)
         return
     labels = [label.strip().lower() for label in (*indicator.indicator_types, *indicator.labels)]
-    if "benign" in labels:
+    is_benign = "benign" in labels
+    if is_benign:
         yield LeftOut(indicator.id, "labelled benign")
-        return
     try:
         stated, unsupported = equalities(indicator.pattern)
     except Unsupported as error:
@@ -221,7 +221,8 @@ def _entries(indicator: _Indicator, context: _Context, source: Source) -> Iterat
             reference=urls[0] if urls else None,
             first_seen=indicator.valid_from,
             expires_at=indicator.valid_until,
-            revoked=indicator.revoked,
+            # An older version may have said otherwise, in this reading or before.
+            revoked=indicator.revoked or is_benign,
             sightings=context.sightings.get(indicator.id, 0),
             tags=tags,
             statement=indicator.id,
