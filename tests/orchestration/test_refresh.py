@@ -62,9 +62,13 @@ def write_list(settings: Settings, text: str) -> None:
 
 
 def active(settings: Settings) -> set[str]:
+    return {value for _, value in in_force(settings)}
+
+
+def in_force(settings: Settings) -> set[tuple[str, str]]:
     lake = Lake(settings.lake)
     rows = lake.scan_indicators(lake.versions().indicators).filter("active").collect()
-    return set(rows["value"])
+    return set(rows.select("source", "value").rows())
 
 
 def run(settings: Settings, **params: Any) -> tuple[str, list[str]]:
@@ -133,6 +137,38 @@ def test_a_source_that_was_broken_and_is_mended_counts(settings: Settings) -> No
     refresh.commit(settings, folder)
     assert refresh.check(folder) == []
     assert active(settings) == {LISTED.strip(), "evil.example"}
+
+
+def test_the_commit_of_an_old_run_does_not_bring_an_old_feeds_file_back(
+    settings: Settings,
+) -> None:
+    write_list(settings, LISTED)
+    old = refresh.open_refresh(settings, request())
+    refresh.read_source(settings, old, "list")  # and its commit fails
+    settings.feeds_file.write_text(FEEDS.replace("name: list", "name: other"))
+    run(settings)
+    now_in_force = in_force(settings)
+    assert now_in_force == {("other", LISTED.strip()), ("hosts", "evil.example")}
+
+    with pytest.raises(ConfigurationError, match="clear this run as a whole"):
+        refresh.commit(settings, old)
+    assert in_force(settings) == now_in_force
+
+
+def test_a_snapshot_that_was_damaged_stops_no_other_source(settings: Settings) -> None:
+    write_list(settings, LISTED)
+    folder = refresh.open_refresh(settings, request())
+    for name in refresh.sources(folder):
+        refresh.read_source(settings, folder, name)
+    file = Path(folder) / "snapshots" / "list.parquet"
+    file.write_bytes(file.read_bytes()[:100])
+
+    refresh.commit(settings, folder)
+
+    assert active(settings) == {"evil.example"}
+    (problem,) = refresh.check(folder)
+    assert problem.startswith("list: ")
+    assert "read it again" in problem
 
 
 def test_a_commit_that_is_cleared_commits_the_same_again(settings: Settings) -> None:

@@ -116,7 +116,7 @@ def read_source(settings: Settings, path: str, name: str) -> int:
 def commit(settings: Settings, path: str) -> dict[str, Any]:
     """Make what could be read the new version of the indicators. Returns the version.
 
-    Writes the report on it, too.
+    Writes the report on it, too. Raises ConfigurationError when a later run was committed.
     """
     from retract.indicators import refresh
     from retract.indicators.hold_back.rules import HoldBack
@@ -125,6 +125,7 @@ def commit(settings: Settings, path: str) -> dict[str, Any]:
     from retract.policy import load_policy
 
     folder, now = RunFolder(path), utc_now()
+    _require_latest(folder)
     feeds = _feeds(folder)
     committed = _committed(folder)
     snapshots, errors = [], {}
@@ -133,7 +134,10 @@ def commit(settings: Settings, path: str) -> dict[str, Any]:
         if told.exists():
             errors[name] = told.read_text(encoding="utf-8")
         elif file.exists():
-            snapshots.append(Snapshot.read(file))
+            try:
+                snapshots.append(Snapshot.read(file))
+            except FeedError as error:
+                errors[name] = f"{name}: {error}"
         elif name not in committed:
             errors[name] = f"{name}: its task did not run; see the run's log"
     lake = Lake(settings.lake)
@@ -198,6 +202,20 @@ def _require_known(feeds: FeedsFile, asked: RefreshParams) -> None:
             f"no enabled source is named {', '.join(map(repr, unknown))}: the feeds file has "
             f"{', '.join(known) or 'none'}"
         )
+
+
+def _require_latest(folder: RunFolder) -> None:
+    """Raises ConfigurationError when a person cleared the commit of an old run.
+
+    The sources are those of the feeds file as it was then: one that was taken out would be in
+    force again, and one that was put in would leave.
+    """
+    for attempt in folder.path.parent.parent.glob("*/*"):
+        if attempt.name > folder.attempt and (attempt / "refreshed.json").exists():
+            raise ConfigurationError(
+                f"a later run of refresh_indicators was committed ({attempt.name}), and the feeds "
+                "file may have changed since: clear this run as a whole, or trigger a new one"
+            )
 
 
 def _committed(folder: RunFolder) -> set[str]:
