@@ -63,7 +63,7 @@ floors: $(DEV) ## Check that imports only go down (the floors in docs/architectu
 	@$(BIN)/lint-imports --no-cache --no-logo
 
 .PHONY: bench
-bench: $(DEV) ## Measure: extraction, matching
+bench: $(DEV) ## Measure: extraction, URLs, feeds, matching
 	@for benchmark in benchmarks/*.py; do $(BIN)/python "$$benchmark"; done
 
 # --- keeping it -----------------------------------------------------------------------------

@@ -43,8 +43,9 @@ def preview(
     feed: Annotated[
         list[Path],
         typer.Option(
-            help="Indicators: a list of URLs or domains, a CSV with named columns, a STIX bundle "
-            "(.json), or a feeds.yaml."
+            help="Indicators: a list, a hosts file or adblock list, a CSV or JSON with named "
+            "columns, a STIX bundle, a MISP event, an export of URLhaus, ThreatFox or PhishTank; "
+            "packed or not; or a feeds.yaml."
         ),
     ],
     more_feeds: Annotated[

@@ -57,7 +57,7 @@ def test_what_feeds_list_is_not_revoked_here_and_what_to_do_is_said(installed: I
     shown = words(result.stdout)
     assert "evil-login-7[.]com: not entered by analysts, but listed by urlhaus" in shown
     assert "write an allow rule into" in shown
-    assert "never-heard-of-7[.]com: not in force, neither by analysts" in shown
+    assert "never-heard-of-7[.]com: no source lists it now" in shown
     frame = installed.lake.scan_indicators(installed.lake.versions().indicators).collect()
     assert frame["active"].all()
 

@@ -20,7 +20,8 @@ MAX_ROWS: Final = 50
 """Values, and lines that were not understood; --json has all."""
 _OTHER_WAY: Final = (
     "Held back means: stored with the reason, and matching nothing. Enter the full URLs or the "
-    "addresses instead; or, if the host is bad as a whole, see hold_back in the feeds file."
+    "addresses instead; or, if a listed host is bad as a whole, name it under hold_back: release "
+    "in the feeds file."
 )
 
 

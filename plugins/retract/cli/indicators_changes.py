@@ -136,9 +136,10 @@ def _changed(row: dict[str, Any]) -> Changed:
 
 def _differences(row: dict[str, Any], change: Change) -> Iterator[Difference]:
     every = (name.removeprefix("before_") for name in row if name.startswith("before_"))
+    besides = _BESIDES - {"listed"} if change is Change.RESTATED else _BESIDES
     for what in _WHOLE if change in _OF_WHOLES else every:
         before, after = _said(row[f"before_{what}"]), _said(row[f"after_{what}"])
-        if what not in _BESIDES and (before or "") != (after or ""):
+        if what not in besides and (before or "") != (after or ""):
             yield Difference(what=what, before=before, after=after)
 
 

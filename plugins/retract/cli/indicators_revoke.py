@@ -13,7 +13,7 @@ from rich.text import Text
 from retract.cli.ask import confirmed
 from retract.cli.installation import Installation
 from retract.cli.occurrences import occurrences
-from retract.cli.opinions import in_force_of, of_campaign, value_of
+from retract.cli.opinions import current_of, of_campaign, value_of
 from retract.cli.terminal import (
     console,
     hostile,
@@ -152,10 +152,12 @@ def _revocation(
     schema = {"type": pl.String, "value": pl.String}
     wanted = pl.DataFrame([*asked, *found], schema=schema, orient="row").unique()
     others: dict[tuple[str, str], list[str]] = {}
-    listed = in_force_of(installation.lake, wanted, now)
-    for kind, value, source in listed.select("type", "value", "source").sort("source").rows():
-        if source != ANALYSTS:
-            others.setdefault((kind, value), []).append(source)
+    in_force: dict[tuple[str, str], list[str]] = {}
+    listed = current_of(installation.lake, wanted, now)
+    for row in listed.filter(pl.col("source") != ANALYSTS).sort("source").iter_rows(named=True):
+        others.setdefault((row["type"], row["value"]), []).append(row["source"])
+        if row["held_back"] is None:
+            in_force.setdefault((row["type"], row["value"]), []).append(row["source"])
     met = occurrences(installation, rows, now)
     return Revocation(
         entries=tuple(
@@ -164,7 +166,7 @@ def _revocation(
                 value=row["value"],
                 campaign=row["campaign"],
                 reference=row["reference"],
-                also_listed_by=tuple(others.get((row["type"], row["value"]), ())),
+                also_listed_by=tuple(in_force.get((row["type"], row["value"]), ())),
             )
             for row in rows.iter_rows(named=True)
         ),
@@ -178,7 +180,7 @@ def _revocation(
 def _not_entered(value: TypedValue, sources: Sequence[str], installation: Installation) -> str:
     shown = hostile(value[1])
     if not sources:
-        return f"{shown}: not in force, neither by analysts nor by another source."
+        return f"{shown}: no source lists it now, and no analyst entered it."
     return (
         f"{shown}: not entered by analysts, but listed by {visible(', '.join(sources))}. To "
         f"overrule that, write an allow rule into {visible(str(installation.settings.policy_file))}"

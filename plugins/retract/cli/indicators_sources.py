@@ -13,13 +13,13 @@ from rich.text import Text
 
 from retract.cli.installation import Installation
 from retract.cli.shown_tables import utc
-from retract.cli.terminal import console, hostile, json_text, new_table, step
+from retract.cli.terminal import console, json_text, new_table, step
 from retract.cli.would_hit import Record
 from retract.indicators.feeds import ANALYSTS
 from retract.lake.source_state import SourceState
 from retract.reports.build import sources_of
 from retract.reports.model import SourceFacts
-from retract.reports.text import visible
+from retract.reports.text import defanged, visible
 
 
 class SourceShown(Record):
@@ -110,7 +110,7 @@ def _source(
 def _remark(one: SourceShown) -> Text:
     if one.error:
         since = f"failing since {utc(one.failing_since)}: " if one.failing_since else ""
-        return Text(since + hostile(one.error), style="red")
+        return Text(since + defanged(one.error), style="red")
     if not one.configured:
         return Text("not in the feeds file any more, or disabled", style="yellow")
     if one.source == ANALYSTS:

@@ -24,7 +24,7 @@ from retract.observables.campaign_rule import rule_matches
 from retract.observables.domain import canonical_domain
 from retract.observables.host import canonical_ip, is_ip_address
 from retract.observables.url import split_canonical
-from retract.reevaluation.match import in_force
+from retract.reevaluation.match import current, in_force
 
 
 class SourceOpinion(Record):
@@ -68,6 +68,13 @@ def value_of(text: str, kind: ObservableType | None) -> TypedValue:
         reason = not_understood[0].reason if not_understood else str(error)
         hint = "" if kind else "; --type says what it is, where its look does not"
         raise ConfigurationError(f"{text[:60]!r}: {reason}{hint}") from error
+
+
+def current_of(lake: Lake, values: pl.DataFrame, now: datetime) -> pl.DataFrame:
+    """The indicators, held back or not, that are of one of these (type, value) pairs now."""
+    there = current(lake.scan_indicators(lake.versions().indicators), now)
+    wanted = values.lazy().select("type", "value")
+    return there.join(wanted, on=["type", "value"], how="semi").collect()
 
 
 def in_force_of(lake: Lake, values: pl.DataFrame, now: datetime) -> pl.DataFrame:

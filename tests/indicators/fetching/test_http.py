@@ -423,7 +423,7 @@ def test_a_location_may_not_have_its_key_in_the_host(get):
 
 
 def test_a_key_that_is_missing_is_a_clear_error(get):
-    with pytest.raises(FeedError, match="the connection has none: give it one"):
+    with pytest.raises(FeedError, match="give the Airflow connection one"):
         get("https://feeds.example/{key}", connection="feeds")
 
 

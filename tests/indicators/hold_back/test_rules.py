@@ -406,3 +406,20 @@ def test_the_programs_own_hosts_are_canonical_and_none_is_named_twice():
     assert [canonical_domain(host) for host in customers] == customers
     assert len({*SHARED_HOSTS, *customers}) == len(SHARED_HOSTS) + len(customers)
     assert not any(is_public_suffix(host) for host in customers)
+
+
+def test_what_the_settings_release_no_list_holds_back():
+    held = HoldBack.of(HoldBackSettings())
+    freed = HoldBack.of(HoldBackSettings(release=("tinyurl.com", "kernel.org")))
+    for host in ("tinyurl.com", "www.tinyurl.com", "git.kernel.org"):
+        assert held.reason(Type.DOMAIN, host)
+        assert freed.reason(Type.DOMAIN, host) is None
+    assert freed.reason(Type.DOMAIN, "bit.ly")
+    assert freed.digest != held.digest
+
+
+def test_what_is_released_is_still_held_back_where_it_is_named_or_the_organisations_own():
+    settings = HoldBackSettings(release=("kernel.org", "tinyurl.com"), domains=("tinyurl.com",))
+    hold_back = HoldBack.of(settings, own_domains=["kernel.org"])
+    assert hold_back.reason(Type.DOMAIN, "git.kernel.org") == OWN_DOMAIN
+    assert hold_back.reason(Type.DOMAIN, "tinyurl.com") == NAMED

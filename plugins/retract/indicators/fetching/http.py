@@ -320,7 +320,10 @@ class HttpClient:
     def _keyed(self, url: str) -> httpx.URL:
         url = url.replace(quote(KEY), KEY)
         if KEY in url and not self._key:
-            raise FeedError("{key} stands for a password, and the connection has none: give it one")
+            raise FeedError(
+                "{key} in the location stands for the password of the source's connection, and "
+                "there is none: give the Airflow connection one (a preview asks no connection)"
+            )
         target = _url(url.replace(KEY, quote(self._key, safe="")))
         if not self.is_home(target):
             raise FeedError(

@@ -5,7 +5,7 @@ something as a whole. Any other URL names one page, and a page on a good host ma
 address names one sender, and is held back only where the sender is likely to be forged.
 
 A domain indicator also means what is below it, so it is held back when that is true of a name
-below it: a wider one is never freer than a narrower one.
+below it: a wider one is never freer than a narrower one, but for what the settings release.
 """
 
 from __future__ import annotations
@@ -56,6 +56,7 @@ class HoldBack:
         own = map(canonical_domain, (*(settings.own_domains if settings else ()), *own_domains))
         self._own_domains = frozenset(one for one in own if one and not is_public_suffix(one))
         self._own = HostPatterns(each + one for one in self._own_domains for each in ("", "*."))
+        self._released = frozenset(map(without_www, settings.release if settings else ()))
         named = (*settings.domains, *settings.hosting) if settings else ()
         self._named = HostPatterns(named)
         self._shared = HostPatterns((*SHARED_HOSTS, *CUSTOMERS_BELOW))
@@ -141,6 +142,8 @@ class HoldBack:
             return OWN_DOMAIN
         if self._named.touches(host, above):
             return NAMED
+        if not self._released.isdisjoint((host, *above)):
+            return None
         if self._shared.touches(host, above) or host in _above_public_suffixes():
             return SHARED_HOST
         says = self._lists.says_of_host(host, above, self._hosting)

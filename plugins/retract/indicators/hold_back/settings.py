@@ -70,6 +70,9 @@ class HoldBackSettings(Section):
     hosting: tuple[Annotated[str, AfterValidator(_registered)], ...] = ()
     """Whose customers choose the names below, besides those the program knows: what is below one
     is a stranger's, however well known the host is."""
+    release: tuple[Annotated[str, AfterValidator(_registered)], ...] = ()
+    """Hosts, with all below them, that no list of the program's or of MISP's holds back: whoever
+    writes them here knows better. The settings above, own domains and allow rules still do."""
     own_domains: tuple[Annotated[str, AfterValidator(_registered)], ...] = ()
     """The organisation's, with all below them. Those of its mailboxes count without being named."""
     warninglists: StrictBool = True

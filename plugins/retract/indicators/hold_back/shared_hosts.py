@@ -37,7 +37,7 @@ dropboxusercontent.com ebay.com evernote.com *.evernote.com facebook.com *.faceb
 fastly.net figma.com getresponse.com github.com *.github.com githubusercontent.com
 *.githubusercontent.com gitlab.com gravatar.com hubspot.com instagram.com *.instagram.com
 issuu.com jotform.com *.jotform.com linkedin.com *.linkedin.com
-mailchi.mp mailchimp.com *.mailchimp.com mediafire.com medium.com mega.nz netflix.com
+mailchi.mp mailchimp.com *.mailchimp.com mediafire.com mega.nz netflix.com
 notion.site notion.so pastebin.com paypal.com *.paypal.com pinterest.com reddit.com
 salesforce.com sendspace.com slack.com *.slack.com soundcloud.com spotify.com
 surveymonkey.com *.surveymonkey.com telegram.org trello.com tumblr.com twitter.com
@@ -76,10 +76,10 @@ xserver.jp xsrv.jp your-server.de
 activehosted.com app-us1.com app.link auth0.com awstrack.me b2clogin.com ck.page clickmeeting.com
 cmail19.com cmail20.com dynamics.com en25.com force.com formstack.com freshdesk.com helpshift.com
 hs-sites.com hubspotpagebuilder.com hubspotusercontent-na1.net list-manage.com lnk.to
-mandrillapp.com microsoftcrmportals.com odoo.com okta.com ondemand.com onelink.me onmicrosoft.com
-page.link pardot.com powerapps.com qualtrics.com salesforce-sites.com sendgrid.net sharefile.com
-sharepoint.com sharepoint.us sibforms.com site.com siteforce.com sl.pt sng.link statuspage.io
-uservoice.com wufoo.com
+mandrillapp.com medium.com microsoftcrmportals.com odoo.com okta.com ondemand.com onelink.me
+onmicrosoft.com page.link pardot.com powerapps.com qualtrics.com salesforce-sites.com sendgrid.net
+sharefile.com sharepoint.com sharepoint.us sibforms.com site.com siteforce.com sl.pt sng.link
+statuspage.io uservoice.com wufoo.com
 """
 CUSTOMERS_BELOW: Final = frozenset(_CUSTOMERS_BELOW.split())
 """Hosts, shared too, whose customers choose the names below: those are the customers', whoever
