@@ -379,7 +379,12 @@ def test_the_domains_of_collected_mailboxes_are_known(lake, message):
     odd = message(3, mailbox_id="odd")
     odd = replace(odd, copy=replace(odd.copy, mailbox="no address"))
     lake.add_messages([message(1), bob, odd], NOW)
+    before = lake.versions().messages
     assert lake.mailbox_domains() == {"north.example", "south.example"}
+
+    eve = message(4, mailbox_id="eve")
+    lake.add_messages([replace(eve, copy=replace(eve.copy, mailbox="eve@west.example"))], NOW)
+    assert lake.mailbox_domains(before) == {"north.example", "south.example"}
 
 
 # --- side by side ---

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from tests.indicators.refreshing import refresh
 
 from retract.errors import ConfigurationError, MailboxError, MailboxUnavailable, RetractError
 from retract.indicators.feeds import load_feeds
+from retract.indicators.hold_back.rules import OWN_DOMAIN
 from retract.installation import Settings
 from retract.lake.store import Lake
 from retract.model import (
@@ -424,3 +425,28 @@ def test_a_mailbox_that_is_gone_when_the_listing_is_cleared_is_not_collected_any
     installation.judge(folder)
     assert installation.problems(folder) == []
     assert installation.report(folder).run.mailboxes == 1
+
+
+def test_the_tenants_own_domain_is_known_in_the_run_that_first_collects_its_mail(
+    installation: Installation,
+) -> None:
+    tenant = installation.tenant("north")
+    copy = tenant.deliver(ANN)
+    (message,) = tenant.boxes[ANN]
+    seen = Observable(ObservableType.DOMAIN, "intranet.north.example", "text")
+    extraction = replace(message.extraction, observables=(seen,))
+    tenant.boxes[ANN] = [replace(message, extraction=extraction)]
+    feeds = installation.settings.feeds_file
+    feeds.write_text(FEEDS.replace("type: url", "type: domain"))
+    installation.learn("north.example")
+
+    folder = installation.run()
+
+    assert tenant.places[copy.message_id] is Place.INBOX
+    hits = RunFolder(folder).read("held_back.json", HeldBackHits)
+    assert [(hit.value, hit.reason, hit.copies) for hit in hits.top] == [
+        ("north.example", OWN_DOMAIN, 1)
+    ]
+    assert installation.problems(folder) == []
+    (facts,) = installation.report(folder).sources
+    assert facts.held_back == 1

@@ -131,9 +131,13 @@ class Lake:
         )
         return set(known["message_id"])
 
-    def mailbox_domains(self) -> frozenset[str]:
-        """The domains of all mailboxes whose mail was collected, in lower case."""
-        addresses = self._scan(MESSAGES_TABLE, self._version(MESSAGES_TABLE))
+    def mailbox_domains(self, version: int | None = None) -> frozenset[str]:
+        """The domains of all mailboxes whose mail was collected, in lower case.
+
+        By default as it is now.
+        """
+        version = self._version(MESSAGES_TABLE) if version is None else version
+        addresses = self._scan(MESSAGES_TABLE, version)
         seen = addresses.select(pl.col("mailbox").unique()).collect()["mailbox"]
         domains = (address.rpartition("@")[2].strip().lower() for address in seen if "@" in address)
         return frozenset(domain for domain in domains if domain)

@@ -246,7 +246,7 @@ def match(settings: Settings, path: str) -> int:
     with folder.timed("match"):
         lake, messages = _judged(settings, folder)
         observables = lake.scan_observables(versions.observables, run.window)
-        indicators = lake.scan_indicators(versions.indicators)
+        indicators = _indicators(lake, versions)
         matches = full_match(messages, observables, indicators, run.window, run.started_at)
         folder.write_bytes(MATCHES, matches.write_parquet)
     with folder.timed("count_held_back"):
@@ -360,7 +360,7 @@ def report(settings: Settings, path: str) -> list[str]:
         return ["the run ended before a plan was made: see its first red task for the reason"]
     plan = read_plan(folder.path / PLAN)
     lake, messages = _judged(settings, folder)
-    indicators = lake.scan_indicators(plan.lake_versions.indicators)
+    indicators = _indicators(lake, plan.lake_versions)
     collected = [
         result for part in folder.read_all("collected", ShardCollected) for result in part.mailboxes
     ]
@@ -424,6 +424,17 @@ def _summary(report: RunReport) -> list[str]:
     ]
     mailboxes = [f"{m.mailbox}: {m.problem}" for m in report.mailboxes if m.problem]
     return [*report.problems, *mailboxes, *amiss]
+
+
+def _indicators(lake: Lake, versions: LakeVersions) -> pl.LazyFrame:
+    """The pinned indicators; those that name the organisation itself are held back.
+
+    The refresh before the first mail of a tenant could not know its domains.
+    """
+    from retract.reevaluation.own_domains import without_own
+
+    own = lake.mailbox_domains(versions.messages)
+    return without_own(lake.scan_indicators(versions.indicators), own)
 
 
 def _judged(settings: Settings, folder: RunFolder) -> tuple[Lake, pl.LazyFrame]:
