@@ -12,11 +12,7 @@ from __future__ import annotations
 
 import json
 import random
-import re
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,6 +20,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 import typer
+from _alone import Figures, child, figures_of, measured
 
 NOW = datetime(2026, 1, 31, tzinfo=UTC)
 
@@ -42,25 +39,26 @@ def compare(
         return
     with tempfile.TemporaryDirectory(prefix="retract-feeds-") as name:
         folder = Path(name)
-        _child("make", str(folder), str(urls), str(objects), str(seed))
+        child("make", str(folder), str(urls), str(objects), str(seed))
         typer.echo(f"a plain list of {urls:,} URLs")
         for step in ("first", "unchanged", "changed"):
             if step == "changed":
-                _child("change", str(folder), str(seed))
-            _line(f"refresh, {step}", *_measure("refresh", folder))
+                child("change", str(folder), str(seed))
+            _print(f"refresh, {step}", _measure("refresh", folder))
         for theirs, kind in (("stix2", "a STIX bundle of"), ("pymisp", "a MISP event of")):
             typer.echo(f"{kind} {objects:,} indicators")
-            ours_took, ours_peak, _ = ours = _measure(f"retract-{theirs}", folder)
-            theirs_took, theirs_peak, _ = other = _measure(theirs, folder)
-            _line("retract", *ours)
-            _line(theirs, *other)
-            faster, smaller = theirs_took / ours_took, theirs_peak / ours_peak
+            ours, other = _measure(f"retract-{theirs}", folder), _measure(theirs, folder)
+            _print("retract", ours)
+            _print(theirs, other)
+            faster, smaller = other.seconds / ours.seconds, other.peak / ours.peak
             typer.echo(f"{'ratio':22} {faster:8.1f} ×        {smaller:7.1f} ×")
 
 
-def _line(name: str, seconds: float, peak: float, entries: int) -> None:
-    rate = entries / seconds
-    typer.echo(f"{name:22} {seconds:8.2f} s   peak {peak:7.0f} MB   {rate:10,.0f} entries/s")
+def _print(name: str, took: Figures) -> None:
+    rate = took.count / took.seconds
+    typer.echo(
+        f"{name:22} {took.seconds:8.2f} s   peak {took.peak:7.0f} MB   {rate:10,.0f} entries/s"
+    )
 
 
 @app.command(hidden=True)
@@ -91,26 +89,11 @@ def run(way: str, folder: Path) -> None:
         "stix2": _stix2,
         "pymisp": _pymisp,
     }
-    read = ways[way]
-    began = time.perf_counter()
-    entries = read(folder)
-    typer.echo(json.dumps([time.perf_counter() - began, _peak(), entries]))
+    typer.echo(measured(lambda: ways[way](folder)))
 
 
-def _measure(way: str, folder: Path) -> tuple[float, float, int]:
-    seconds, peak, entries = json.loads(_child("run", way, str(folder)))
-    return seconds, peak, entries
-
-
-def _child(*arguments: str) -> str:
-    command = [sys.executable, __file__, *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout  # noqa: S603
-
-
-def _peak() -> float:
-    """This process's peak memory in MB. Not getrusage: its peak outlives exec on Linux."""
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1024
+def _measure(way: str, folder: Path) -> Figures:
+    return figures_of("run", way, str(folder))
 
 
 # --- the ways ---

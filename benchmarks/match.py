@@ -9,13 +9,8 @@ that are joined.
 
 from __future__ import annotations
 
-import json
 import random
-import re
-import subprocess
-import sys
 import tempfile
-import time
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -23,6 +18,7 @@ from typing import Annotated
 
 import polars as pl
 import typer
+from _alone import child, figures_of, measured
 
 from retract.lake.tables import INDICATORS_TABLE, OBSERVABLES_TABLE
 from retract.model import ObservableType, Window
@@ -58,9 +54,9 @@ def compare(
     with tempfile.TemporaryDirectory(prefix="retract-match-") as name:
         folder = Path(name)
         sizes = [str(observables), str(indicators), str(hits), str(seed)]
-        rows = int(_child("make", str(folder), *sizes))
+        rows = int(child("make", str(folder), *sizes))
         typer.echo(f"{observables:,} observables ({rows:,} lookups) × {indicators:,} indicators")
-        figures = {way: _measure(way, folder) for way in Way}
+        figures = {way: figures_of("run", way, str(folder)) for way in Way}
     for way, (seconds, peak, matches) in figures.items():
         typer.echo(f"{way:8} {seconds:8.2f} s   peak {peak:7.0f} MB   {matches:,} matches")
     (ours, our_peak, found), (theirs, their_peak, expected) = figures.values()
@@ -79,25 +75,8 @@ def make(folder: Path, observables: int, indicators: int, hits: float, seed: int
 @app.command(hidden=True)
 def run(way: Way, folder: Path) -> None:
     """One way alone, in this process; prints its figures as JSON."""
-    start = time.perf_counter()
-    matches = (_retract if way is Way.RETRACT else _pandas)(folder)
-    typer.echo(json.dumps([time.perf_counter() - start, _peak(), matches]))
-
-
-def _measure(way: Way, folder: Path) -> tuple[float, float, int]:
-    seconds, peak, matches = json.loads(_child("run", way, str(folder)))
-    return seconds, peak, matches
-
-
-def _child(*arguments: str) -> str:
-    command = [sys.executable, __file__, *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout  # noqa: S603
-
-
-def _peak() -> float:
-    """This process's peak memory in MB. Not getrusage: its peak outlives exec on Linux."""
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1024
+    match = _retract if way is Way.RETRACT else _pandas
+    typer.echo(measured(lambda: match(folder)))
 
 
 def _retract(folder: Path) -> int:

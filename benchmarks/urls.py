@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import json
 import random
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -21,6 +19,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from _alone import child
 
 VECTORS = Path(__file__).parents[1] / "tests" / "observables" / "data" / "safe_browsing.json"
 
@@ -80,9 +79,7 @@ def run(way: Way, file: Path) -> None:
 
 
 def _measure(way: Way, file: Path) -> tuple[int, float, int, int, int]:
-    command = [sys.executable, __file__, "run", way, str(file)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603
-    number, seconds, refused, passed, vectors = json.loads(done.stdout)
+    number, seconds, refused, passed, vectors = json.loads(child("run", way, str(file)))
     return number, seconds, refused, passed, vectors
 
 
