@@ -415,6 +415,16 @@ def test_a_source_that_was_not_asked_keeps_its_rows_and_its_state(feeds, lake, n
     assert by_source(report.sources)["domains"].error is None
 
 
+def test_what_expires_in_a_source_that_was_not_asked_leaves_its_state_as_it_was(feeds, lake, now):
+    refresh(feeds, lake, now)
+    before = lake.source_states()
+
+    report = commit(feeds, lake, [], {}, now + 30 * DAY, HoldBack.of(feeds.hold_back))
+
+    assert by_source(report.sources)["domains"].expired == 2
+    assert lake.source_states() == before
+
+
 # --- states ---
 
 

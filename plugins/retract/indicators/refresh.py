@@ -265,7 +265,8 @@ class _Merging:
         report = report_of(name, rows, changed or {}, known.facts, known.error)
         if not known.removed:
             state = self._state(name, known, last, report.listed)
-            if state is not None and state != last:
+            # Of a source that changed, also the same again: in between it is in doubt.
+            if state is not None and (state != last or changed is not None):
                 self.states.append(state)
         if known.source is not None or changed is not None or report.in_force:
             self.reports.append(report)
