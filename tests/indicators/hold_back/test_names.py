@@ -1,25 +1,14 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from retract.indicators.hold_back.names import (
     HostPatterns,
-    TextSet,
     all_parents,
     listed_name,
     parents,
     without_www,
 )
-
-
-@given(st.sets(st.text()), st.text())
-def test_a_text_set_holds_what_a_set_holds(texts, other):
-    held = TextSet(texts)
-    assert all(text in held for text in texts)
-    assert (other in held) == (other in texts)
-    assert len(held) == len(texts)
 
 
 @pytest.mark.parametrize(

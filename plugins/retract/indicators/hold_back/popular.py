@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from retract.errors import FeedConfigurationError
-from retract.indicators.hold_back.names import TextSet, all_parents, listed_name
+from retract.indicators.hold_back.names import all_parents, listed_name
+from retract.indicators.hold_back.text_set import TextSet
 
 ABOVE: Final = "a name below it is listed: "
 """In front of what is said of that name."""
