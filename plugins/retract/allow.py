@@ -24,7 +24,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, model_validator
 
-from retract.model import ObservableType
+from retract.model import RULE_TYPES, ObservableType
 from retract.settings_file import Misfits, Section
 
 # Airflow imports the policy whenever it parses a DAG: what rules are held to (the Public Suffix
@@ -33,8 +33,7 @@ from retract.settings_file import Misfits, Section
 MAX_REASON: Final = 300
 """Characters: it is shown with every match the rule beats."""
 
-_PATTERNS: Final = (ObservableType.SUBJECT_PATTERN, ObservableType.DISPLAY_NAME_PATTERN)
-_TYPES: Final = tuple(kind for kind in ObservableType if kind not in _PATTERNS)
+_TYPES: Final = tuple(kind for kind in ObservableType if kind not in RULE_TYPES)
 
 Network = IPv4Network | IPv6Network
 
@@ -170,7 +169,7 @@ class Allow:
 
         None when no rule does, and for a text that is no value of its type.
         """
-        if not self.rules or kind in _PATTERNS:
+        if not self.rules or kind in RULE_TYPES:
             return None
         from retract.observables.lookup import canonical_value
 

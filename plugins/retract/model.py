@@ -137,6 +137,10 @@ class ObservableType(StrEnum):
     """Only of indicators: a campaign rule on the sender's display name."""
 
 
+RULE_TYPES = frozenset({ObservableType.SUBJECT_PATTERN, ObservableType.DISPLAY_NAME_PATTERN})
+"""The types of indicators that are campaign rules: they count for a named campaign, for a time."""
+
+
 class State(StrEnum):
     """The state of a copy in the ledger."""
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from retract.model import RULE_TYPES
 from retract.model import ObservableType as T
-from retract.observables.campaign_rule import RULE_TYPES
 from retract.observables.lookup import Lookup, indicator_lookup, key, lookups_of, matches
 from retract.observables.url import canonicalize
 

@@ -23,7 +23,7 @@ from pydantic import (
 
 from retract.errors import FeedConfigurationError
 from retract.indicators.hold_back.settings import HoldBackSettings
-from retract.model import ObservableType
+from retract.model import RULE_TYPES
 from retract.observables import EXTRACTOR_VERSION
 from retract.observables.written import AnyType
 from retract.settings_file import (
@@ -85,11 +85,6 @@ FORMAT_OF_SERVICE: Final = {
     Service.MISP_FEED: Format.MISP,
 }
 OBJECT_STORES: Final = ("s3", "gs", "az", "abfs", "abfss")
-
-PATTERN_TYPES: Final = frozenset(
-    {ObservableType.SUBJECT_PATTERN, ObservableType.DISPLAY_NAME_PATTERN}
-)
-"""Campaign rules: they count only for a named campaign, and for a time."""
 
 _STATE_THE_TYPE: Final = frozenset(
     {Format.HOSTS, Format.ADBLOCK, Format.STIX, Format.MISP}
@@ -269,7 +264,7 @@ class Source(Section):
             yield ("connection",), "a file needs none"
 
     def _pattern_misfits(self) -> Iterator[tuple[SettingPath, str]]:
-        if self.type not in PATTERN_TYPES:
+        if self.type not in RULE_TYPES:
             return
         columns = self.columns
         if not self.campaign and not (columns and columns.campaign):

@@ -12,7 +12,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from html import unescape
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from retract.indicators.tokens import (
     OTHER_HASHES,
@@ -56,16 +56,6 @@ class Pasted(NamedTuple):
     found: tuple[Found, ...]
     not_understood: tuple[NotUnderstood, ...]
 
-
-_WHOLE_LINES: Final = frozenset(
-    {
-        ObservableType.DISPLAY_NAME,
-        ObservableType.FILE_NAME,
-        ObservableType.SUBJECT_PATTERN,
-        ObservableType.DISPLAY_NAME_PATTERN,
-    }
-)
-"""Values that may hold spaces, and look like nothing in particular."""
 
 _Said = Value | Odd
 _Lines = dict[int, list[tuple[str, str]]]
@@ -125,7 +115,7 @@ def pasted(text: str, kind: written.AnyType = "auto") -> Pasted:
 def _typed(kind: ObservableType, text: str) -> Iterator[tuple[int, _Said]]:
     for number, line in enumerate(text.splitlines(), 1):
         value = _tidied(line).strip()
-        if kind not in _WHOLE_LINES:
+        if kind not in written.FREE_TEXTS:
             value = bare(_BULLET.sub("", value, count=1))
         elif kind in (ObservableType.FILE_NAME, ObservableType.DISPLAY_NAME):
             value = value.removeprefix("- ").removeprefix("* ").strip().strip('"“”„')

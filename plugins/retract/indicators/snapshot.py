@@ -19,12 +19,12 @@ import pyarrow as pa  # type: ignore[import-untyped]
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from retract.errors import FeedError
-from retract.indicators.feeds import IGNORE, PATTERN_TYPES, Source
+from retract.indicators.feeds import IGNORE, Source
 from retract.indicators.fetching.document import Marks
 from retract.indicators.listed import Entry, LeftOut, Listed, Rejected
 from retract.indicators.wording import quoted
 from retract.lake.tables import INDICATORS, INDICATORS_TABLE
-from retract.model import Disposition, ObservableType
+from retract.model import RULE_TYPES, Disposition, ObservableType
 from retract.observables import lookup
 
 CHUNK: Final = 50_000
@@ -217,7 +217,7 @@ class _Sorting:
             if isinstance(entry, LeftOut):
                 self._leave_out(entry)
                 continue
-            if entry.type in PATTERN_TYPES and (reason := self._unbounded(entry)):
+            if entry.type in RULE_TYPES and (reason := self._unbounded(entry)):
                 self._reject(Rejected(entry.value, reason))
                 continue
             stated = _by_tag(by_tag, entry.tags) if by_tag else None

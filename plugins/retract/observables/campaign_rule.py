@@ -16,11 +16,7 @@ from collections.abc import Iterator
 from itertools import groupby, pairwise
 from typing import Final
 
-from retract.model import ObservableType
 from retract.observables.address import canonical_name
-
-RULE_TYPES: Final = frozenset({ObservableType.SUBJECT_PATTERN, ObservableType.DISPLAY_NAME_PATTERN})
-"""The types of indicators that are campaign rules."""
 
 MAX_LENGTH: Final = 200
 MAX_WILDCARDS: Final = 8

@@ -15,9 +15,9 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-from retract.model import ObservableType
+from retract.model import RULE_TYPES, ObservableType
 from retract.observables.address import canonical_address, canonical_name
-from retract.observables.campaign_rule import RULE_TYPES, canonical_rule, rule_matches
+from retract.observables.campaign_rule import canonical_rule, rule_matches
 from retract.observables.domain import canonical_domain, registrable_domain, widened_hosts
 from retract.observables.host import canonical_ip, is_ip_address
 from retract.observables.network import canonical_network, is_in_network

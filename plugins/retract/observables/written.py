@@ -6,7 +6,7 @@ import re
 from ipaddress import ip_address, ip_network
 from typing import Final, Literal
 
-from retract.model import ObservableType
+from retract.model import RULE_TYPES, ObservableType
 from retract.observables import lookup
 from retract.observables.campaign_rule import problem_with
 from retract.observables.domain import canonical_domain
@@ -18,14 +18,7 @@ from retract.observables.url import unwrap
 AnyType = ObservableType | Literal["auto"]
 """What a value is; "auto" leaves it to the look of each value."""
 
-FREE_TEXTS: Final = frozenset(
-    {
-        ObservableType.DISPLAY_NAME,
-        ObservableType.FILE_NAME,
-        ObservableType.SUBJECT_PATTERN,
-        ObservableType.DISPLAY_NAME_PATTERN,
-    }
-)
+FREE_TEXTS: Final = RULE_TYPES | {ObservableType.DISPLAY_NAME, ObservableType.FILE_NAME}
 """The types whose values may be any text: nothing in them is defanged, and none is guessed."""
 
 _HASH_OF_LENGTH: Final = {
@@ -96,8 +89,7 @@ def guess(text: str) -> ObservableType:
 def _free_text(kind: ObservableType, text: str) -> str:
     value = lookup.canonical_value(kind, text)
     if not value:
-        is_rule = kind not in (ObservableType.DISPLAY_NAME, ObservableType.FILE_NAME)
-        raise ValueError(problem_with(text) if is_rule else "empty")
+        raise ValueError(problem_with(text) if kind in RULE_TYPES else "empty")
     if not value.isprintable():
         raise ValueError("unprintable characters, or not UTF-8")
     return value
