@@ -1,37 +1,12 @@
-"""What messages and logs say of a reading: strangers' words made fit, and how far it is."""
+"""Strangers' words made fit for messages and tables."""
 
 from __future__ import annotations
 
-import logging
-import time
-from typing import Final
 
-MAX_QUOTED: Final = 200
-
-_EVERY_SECONDS: Final = 5.0
-
-log = logging.getLogger(__name__)
-
-
-def quoted(text: str, length: int = MAX_QUOTED) -> str:
+def quoted(text: str, length: int = 200) -> str:
     """Strangers' text on one line, printable, storable, and at most ``length`` characters."""
     if len(text) > length:
         text = text[: length - 1] + "…"
     if text.isprintable():
         return text
     return "".join(character if character.isprintable() else " " for character in text)
-
-
-class Progress:
-    """Tells the log how far a long reading is, every few seconds and not more."""
-
-    def __init__(self, source: str) -> None:
-        self._source = source
-        self._told_at = time.monotonic()
-
-    def tell(self, state: str) -> None:
-        """``state`` as in "12 MiB"; fit for messages."""
-        now = time.monotonic()
-        if now - self._told_at >= _EVERY_SECONDS:
-            self._told_at = now
-            log.info("%s: reading, %s so far", self._source, state)

@@ -21,9 +21,8 @@ from tests.indicators.fetching.taxii_server import (
 )
 
 from retract.errors import FeedError
-from retract.indicators import wording
 from retract.indicators.feeds import Source
-from retract.indicators.fetching import limits, taxii
+from retract.indicators.fetching import limits, progress, taxii
 from retract.indicators.fetching.credentials import NO_CREDENTIALS, Credentials
 from retract.indicators.fetching.document import Marks
 
@@ -430,7 +429,7 @@ def test_a_hostile_list_of_collections_stays_short(pull):
 
 
 def test_a_long_reading_tells_how_far_it_is(pull, caplog, monkeypatch):
-    monkeypatch.setattr(wording, "_EVERY_SECONDS", 0)
+    monkeypatch.setattr(progress, "_EVERY_SECONDS", 0)
     caplog.set_level(logging.INFO, "retract")
     pull(filled(5, most=2), name="ti-sharing")
     assert "ti-sharing: reading, 4 objects so far" in caplog.text

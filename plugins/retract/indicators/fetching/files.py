@@ -12,8 +12,9 @@ from retract.errors import FeedError
 from retract.indicators.feeds import Source
 from retract.indicators.fetching import limits
 from retract.indicators.fetching.document import Document, Marks, Unchanged
+from retract.indicators.fetching.progress import Progress
 from retract.indicators.fetching.unpack import gathered, unpacked
-from retract.indicators.wording import Progress, quoted
+from retract.indicators.wording import quoted
 
 _STEP: Final = 1024 * 1024
 

@@ -30,9 +30,10 @@ from retract.indicators.feeds import Source
 from retract.indicators.fetching import limits
 from retract.indicators.fetching.authorization import KEY, authorization
 from retract.indicators.fetching.credentials import Credentials
+from retract.indicators.fetching.progress import Progress
 from retract.indicators.fetching.unpack import gunzipped
 from retract.indicators.formats.contents import json_of, text_of
-from retract.indicators.wording import Progress, quoted
+from retract.indicators.wording import quoted
 from retract.mailboxes.patience import parse_retry_after
 
 MAX_REDIRECTS: Final = 5

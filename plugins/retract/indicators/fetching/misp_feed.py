@@ -7,6 +7,7 @@ those events alone that are new or changed.
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -17,8 +18,9 @@ from retract.indicators.fetching import limits
 from retract.indicators.fetching.credentials import Credentials
 from retract.indicators.fetching.document import Document, Marks, Unchanged
 from retract.indicators.fetching.http import HttpClient
+from retract.indicators.fetching.progress import Progress
 from retract.indicators.formats.misp_event import MANIFEST, address_of
-from retract.indicators.wording import Progress, log, quoted
+from retract.indicators.wording import quoted
 
 MAX_MISSING: Final = 0.5
 """Of the events that are asked for; feeds whose manifest is a little ahead or behind are common."""
@@ -26,6 +28,8 @@ MAX_MISSING: Final = 0.5
 _UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 _LONGEST_TIMESTAMP: Final = 20
 _MISSING: Final = (404, 410)
+
+log = logging.getLogger(__name__)
 
 
 class MispFeedReading:

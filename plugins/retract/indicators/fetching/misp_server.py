@@ -25,8 +25,9 @@ from retract.indicators.fetching import limits
 from retract.indicators.fetching.credentials import Credentials
 from retract.indicators.fetching.document import Document, Marks, Unchanged
 from retract.indicators.fetching.http import Answer, HttpClient
+from retract.indicators.fetching.progress import Progress
 from retract.indicators.formats.misp_event import SEARCH, TYPES, address_of, is_true, parts_of
-from retract.indicators.wording import Progress, quoted
+from retract.indicators.wording import quoted
 
 PAGE: Final = 1000
 """Attributes asked for at a time: for each one, MISP looks its sightings up by itself."""

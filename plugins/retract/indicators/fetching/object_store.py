@@ -29,8 +29,9 @@ from retract.indicators.feeds import Source
 from retract.indicators.fetching import limits
 from retract.indicators.fetching.credentials import Credentials
 from retract.indicators.fetching.document import Document, Marks, Unchanged
+from retract.indicators.fetching.progress import Progress
 from retract.indicators.fetching.unpack import gathered, unpacked
-from retract.indicators.wording import Progress, quoted
+from retract.indicators.wording import quoted
 
 T = TypeVar("T")
 

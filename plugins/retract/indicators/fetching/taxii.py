@@ -7,6 +7,7 @@ last is known by when it was *added*, which has nothing to do with any time in t
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
@@ -22,7 +23,8 @@ from retract.indicators.fetching import limits
 from retract.indicators.fetching.credentials import Credentials
 from retract.indicators.fetching.document import Document, Marks, Unchanged
 from retract.indicators.fetching.http import Answer, HttpClient
-from retract.indicators.wording import Progress, log, quoted
+from retract.indicators.fetching.progress import Progress
+from retract.indicators.wording import quoted
 
 PAGE: Final = 1000
 """Objects asked for at a time; a server gives fewer if it likes, and the location may say else."""
@@ -47,6 +49,8 @@ _LISTED_ROOTS: Final = 5
 _LISTED_COLLECTIONS: Final = 10
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _MICROSECOND: Final = timedelta(microseconds=1)
+
+log = logging.getLogger(__name__)
 
 
 class TaxiiReading:
