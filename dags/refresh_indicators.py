@@ -46,7 +46,6 @@ PARAMS = {
     catchup=False,
     max_active_runs=1,
     params=PARAMS,
-    render_template_as_native_obj=True,
     tags=["retract"],
     doc_md=__doc__,
 )

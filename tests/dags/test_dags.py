@@ -82,6 +82,16 @@ def test_the_refresh_reads_each_source_by_itself_and_commits_whatever_could_be_r
         assert dag.params.get_param(name).schema["items"] == {"type": "string"}
 
 
+@pytest.mark.parametrize("name", ["openphish", "2024", "1e3", "True"])
+def test_a_source_that_is_named_like_a_number_is_labelled_with_its_name(
+    dagbag: DagBag, name: str
+) -> None:
+    """Airflow fails a mapped task whose label is no text, once its work is done."""
+    dag = dagbag.dags["refresh_indicators"]
+    template = dag.get_task("read_source").partial_kwargs["map_index_template"]
+    assert dag.get_template_env().from_string(template).render(label=name) == name
+
+
 def test_a_broken_policy_leaves_the_dag_in_place_to_say_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
