@@ -9,16 +9,11 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import logging
-import re
-import socket
-import threading
 import time
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from types import TracebackType
 from typing import Any, Final, Self
 from urllib.parse import quote, urlsplit
 
@@ -30,7 +25,9 @@ from retract.indicators.feeds import Source
 from retract.indicators.fetching import limits
 from retract.indicators.fetching.authorization import KEY, authorization
 from retract.indicators.fetching.credentials import Credentials
+from retract.indicators.fetching.cutter import Cutter
 from retract.indicators.fetching.progress import Progress
+from retract.indicators.fetching.redaction import Redaction
 from retract.indicators.fetching.unpack import gunzipped
 from retract.indicators.formats.contents import json_of, text_of
 from retract.indicators.wording import quoted
@@ -44,10 +41,6 @@ _SECONDS_OF_SILENCE: Final = 60.0
 _SECONDS_TO_CONNECT: Final = 10.0
 _HEADERS: Final = {"User-Agent": "retract/0.1", "Accept": "*/*", "Accept-Encoding": "gzip"}
 _KEEP_METHOD: Final = (307, 308)
-_LOGGERS: Final = (
-    *("httpx", "httpcore.connection", "httpcore.proxy", "httpcore.socks"),
-    *("httpcore.http11", "httpcore.http2"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,33 +81,26 @@ class HttpClient:
         self._key = credentials.password.get_secret_value()
         self._authorization = authorization(source, credentials)
         carried = (value.rpartition(" ")[2] for value in self._authorization.values())
-        self._redaction = _Redaction([*carried, self._key])
+        self._redaction = Redaction([*carried, self._key])
         self._seconds = deadline.total_seconds()
         self._deadline = time.monotonic() + self._seconds
-        self._cutter = _Cutter(self._seconds)
+        self._cutter = Cutter(self._seconds)
         self._bytes = 0
         self._progress = Progress(source.name)
         if KEY in urlsplit(source.location).netloc:
             raise FeedError("{key} stands in the location's host: it may stand after it only")
         self._home = _url(source.location)
         self._http = _client()
+        self._opened = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
-        self._cutter.start()
-        for name in _LOGGERS:
-            logging.getLogger(name).addFilter(self._redaction)
+        self._opened.enter_context(self._redaction)
+        self._opened.callback(self._http.close)
+        self._opened.enter_context(self._cutter)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._cutter.stop()
-        self._http.close()
-        for name in _LOGGERS:
-            logging.getLogger(name).removeFilter(self._redaction)
+    def __exit__(self, *_: object) -> None:
+        self._opened.close()
 
     @property
     def host(self) -> str:
@@ -363,73 +349,6 @@ class _Transient(Exception):
         self.retry_after = retry_after
 
 
-_URL: Final = re.compile(r"(https?://[^/?#\s\"']*)[^\s\"']*")
-
-
-class _Redaction(logging.Filter):
-    """Takes secrets out of text, and more out of what the libraries below log: whole URLs."""
-
-    def __init__(self, secrets: Collection[str]) -> None:
-        super().__init__()
-        forms = {form for secret in secrets if secret for form in (secret, quote(secret, safe=""))}
-        # The longest first: one may hold another.
-        self._forms = sorted(forms, key=len, reverse=True)
-
-    def redacted(self, text: str) -> str:
-        for form in self._forms:
-            text = text.replace(form, KEY)
-        return text
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        # A feeds file may hold a token in a URL's query, though it should not.
-        message = _URL.sub(r"\1/…", self.redacted(record.getMessage()))
-        record.msg, record.args = message, None
-        return True
-
-
-class _Cutter:
-    """Cuts every connection when the time is over.
-
-    httpx limits the time of a single read: a server that sends a byte of its headers now and then
-    would hold us for days.
-    """
-
-    def __init__(self, seconds: float) -> None:
-        self._timer = threading.Timer(seconds, self._cut)
-        self._timer.daemon = True
-        self._lock = threading.Lock()
-        self._sockets: list[socket.socket] = []
-        self._is_over = False
-
-    def start(self) -> None:
-        self._timer.start()
-
-    def stop(self) -> None:
-        self._timer.cancel()
-        self._timer.join()
-        with self._lock:
-            for one in self._sockets:
-                one.close()
-            self._sockets.clear()
-
-    def watch(self, event: str, info: Mapping[str, Any]) -> None:
-        """httpx's trace extension: it tells of each connection that is made."""
-        if event.endswith("connect_tcp.complete"):
-            own = info["return_value"].get_extra_info("socket")
-            # A duplicate: TLS takes the socket over, and leaves this object empty.
-            with self._lock:
-                self._sockets.append(own.dup())
-            if self._is_over:
-                self._cut()
-
-    def _cut(self) -> None:
-        self._is_over = True
-        with self._lock:
-            for one in self._sockets:
-                with contextlib.suppress(OSError):
-                    one.shutdown(socket.SHUT_RDWR)
-
-
 def _client() -> httpx.Client:
     try:
         return httpx.Client(headers=_HEADERS, follow_redirects=False)
@@ -467,8 +386,12 @@ def _wait(state: tenacity.RetryCallState) -> float:
 
 def _retry_after(headers: httpx.Headers) -> float | None:
     """In seconds. A date counts from the server's own clock, where it tells it."""
+    return parse_retry_after(headers.get("Retry-After"), server_time(headers) or datetime.now(UTC))
+
+
+def server_time(headers: httpx.Headers) -> datetime | None:
+    """What time it is for the server (UTC); None where it does not tell."""
     try:
-        server_now = parsedate_to_datetime(headers.get("Date", "")).astimezone(UTC)
+        return parsedate_to_datetime(headers.get("Date", "")).astimezone(UTC)
     except (ValueError, OverflowError):
-        server_now = datetime.now(UTC)
-    return parse_retry_after(headers.get("Retry-After"), server_now)
+        return None

@@ -15,7 +15,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from typing import Any, Final, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
@@ -24,7 +23,7 @@ from retract.indicators.feeds import Source
 from retract.indicators.fetching import limits
 from retract.indicators.fetching.credentials import Credentials
 from retract.indicators.fetching.document import Document, Marks, Unchanged
-from retract.indicators.fetching.http import Answer, HttpClient
+from retract.indicators.fetching.http import Answer, HttpClient, server_time
 from retract.indicators.fetching.progress import Progress
 from retract.indicators.formats.misp_event import SEARCH, TYPES, address_of, is_true, parts_of
 from retract.indicators.wording import quoted
@@ -180,7 +179,7 @@ class _Search:
             self._url, body, headers={"Accept": "application/json"}, expected=_EXPECTED
         )
         if is_first:
-            self.began = _clock(answer) or self.began
+            self.began = server_time(answer.headers) or self.began
         return _attributes(self._client, answer)
 
 
@@ -227,14 +226,6 @@ def _refusal(client: HttpClient, answer: Answer) -> FeedError:
         f"{refuses}: the password of the connection has to be the key of a user who may use the "
         f"API{says}"
     )
-
-
-def _clock(answer: Answer) -> datetime | None:
-    """What time it is for the server."""
-    try:
-        return parsedate_to_datetime(answer.headers.get("Date", "")).astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None
 
 
 def _is_listed(attribute: _Attribute) -> bool:
