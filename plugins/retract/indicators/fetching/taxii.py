@@ -24,6 +24,7 @@ from retract.indicators.fetching.credentials import Credentials
 from retract.indicators.fetching.document import Document, Marks, Unchanged
 from retract.indicators.fetching.http import Answer, HttpClient
 from retract.indicators.fetching.progress import Progress
+from retract.indicators.formats.foreign import items_of
 from retract.indicators.wording import quoted
 
 PAGE: Final = 1000
@@ -310,7 +311,7 @@ def _collections(client: HttpClient, location: str) -> Iterator[str]:
     answer = _resource(client, base)
     roots: list[httpx.URL] = []
     if "api_roots" in answer or "default" in answer:
-        stated = [answer.get("default"), *_list(answer, "api_roots")]
+        stated = [answer.get("default"), *items_of(answer, "api_roots")]
         written = dict.fromkeys(one for one in stated if isinstance(one, str))
         for one in islice(written, _LISTED_ROOTS):
             try:
@@ -329,7 +330,7 @@ def _collections(client: HttpClient, location: str) -> Iterator[str]:
 
 
 def _titles(client: HttpClient, url: httpx.URL, answer: Mapping[str, Any] | None) -> Iterator[str]:
-    for one in _list(_resource(client, url) if answer is None else answer, "collections"):
+    for one in items_of(_resource(client, url) if answer is None else answer, "collections"):
         if isinstance(one, dict) and isinstance(one.get("id"), str):
             base = url if url.path.endswith("/") else url.join(url.path + "/")
             title = quoted(str(one.get("title", "")), 60)
@@ -343,8 +344,3 @@ def _resource(client: HttpClient, url: httpx.URL) -> Mapping[str, Any]:
         return {}
     found = _json(answer)
     return found if isinstance(found, dict) else {}
-
-
-def _list(answer: Mapping[str, Any], key: str) -> list[Any]:
-    found = answer.get(key)
-    return found if isinstance(found, list) else []

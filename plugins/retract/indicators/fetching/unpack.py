@@ -11,6 +11,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import PurePosixPath
 from typing import Final, Protocol
 
@@ -26,7 +27,7 @@ DATA_SUFFIXES: Final = frozenset(
 
 _NOT_DATA: Final = frozenset({"readme", "license", "licence", "copying", "notice", "changelog"})
 _STEP: Final = 256 * 1024
-_ZEROS: Final = re.compile(rb"\0*")
+_NOT_ZERO: Final = re.compile(rb"[^\0]")
 _MAX_STREAMS: Final = 10_000
 _MAX_DICTIONARY: Final = 128 * 1024 * 1024
 _ZIP: Final = (b"PK\x03\x04", b"PK\x05\x06")
@@ -177,9 +178,10 @@ def _streams(data: bytes, new: Callable[[], _Decompressor]) -> Iterator[bytes]:
             yield part
         at -= len(stream.unused_data)
         # Tape drives and their heirs fill up with zeros; xz pads by rule.
-        at = _ZEROS.match(data, at).end()  # type: ignore[union-attr]  # it always matches
-        if at == len(data):
+        more = _NOT_ZERO.search(data, at)
+        if more is None:
             return
+        at = more.start()
     raise ValueError(f"more than {_MAX_STREAMS} streams")
 
 
@@ -200,7 +202,7 @@ def _members(name: str, data: bytes, room: _Room) -> Iterator[Document]:
             if member.compress_type not in _ZIP_METHODS:
                 raise FeedError(f"{shown} is packed in a way that few can unpack: pack it as usual")
             with archive.open(member) as file:
-                parts = iter(lambda file=file: file.read(_STEP), b"")  # type: ignore[misc]
+                parts = iter(partial(file.read, _STEP), b"")
                 yield _single(shown, gathered(_counted(parts, room)))
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import (
     AfterValidator,
@@ -37,6 +38,12 @@ class Foreign(BaseModel):
         if isinstance(value, dict) and None in value.values():
             return {key: stated for key, stated in value.items() if stated is not None}
         return value
+
+
+def items_of(stated: Mapping[str, Any], key: str) -> list[Any]:
+    """The list under a key; empty where there is none, or something else."""
+    found = stated.get(key)
+    return found if isinstance(found, list) else []
 
 
 def first_problem(error: ValidationError) -> str:

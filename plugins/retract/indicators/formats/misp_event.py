@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError, field_validator
 from retract.errors import FeedError
 from retract.indicators.feeds import Service, Source
 from retract.indicators.formats.contents import json_of, text_of
-from retract.indicators.formats.foreign import Foreign, first_problem
+from retract.indicators.formats.foreign import Foreign, first_problem, items_of
 from retract.indicators.listed import Entry, LeftOut, Listed, Rejected
 from retract.model import ObservableType
 from retract.observables.written import canonical
@@ -229,15 +229,15 @@ def _of_event(stated: Any, where: str, source: Source) -> Iterator[Entry]:
     except ValidationError as error:
         yield Rejected(where, first_problem(error))
         return
-    for number, attribute in enumerate(_list(stated, "Attribute"), start=1):
+    for number, attribute in enumerate(items_of(stated, "Attribute"), start=1):
         yield from _of_attribute(attribute, f"{where} attribute {number}", event, False, source)
-    for number, thing in enumerate(_list(stated, "Object"), start=1):
+    for number, thing in enumerate(items_of(stated, "Object"), start=1):
         place = f"{where} object {number}"
         if not isinstance(thing, dict):
             yield Rejected(place, "not an object")
             continue
         deleted = is_true(thing.get("deleted"))
-        for attribute in _list(thing, "Attribute"):
+        for attribute in items_of(thing, "Attribute"):
             yield from _of_attribute(attribute, place, event, deleted, source)
 
 
@@ -338,11 +338,6 @@ def address_of(source: Source) -> str:
     """The address of the server or of the feed's folder, without an end to it, or a question."""
     plain = re.split(r"[?#]", source.location, maxsplit=1)[0].rstrip("/")
     return plain.removesuffix(SEARCH).removesuffix(MANIFEST).rstrip("/")
-
-
-def _list(stated: Mapping[str, Any], key: str) -> list[Any]:
-    value = stated.get(key)
-    return value if isinstance(value, list) else []
 
 
 def is_true(stated: object) -> bool:

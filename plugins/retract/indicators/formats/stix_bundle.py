@@ -21,7 +21,7 @@ from pydantic import Field, ValidationError
 from retract.errors import FeedError
 from retract.indicators.feeds import Source
 from retract.indicators.formats.contents import json_of, text_of
-from retract.indicators.formats.foreign import Foreign, Moment, first_problem
+from retract.indicators.formats.foreign import Foreign, Moment, first_problem, items_of
 from retract.indicators.formats.stix_pattern import Unsupported, equalities
 from retract.indicators.listed import Entry, LeftOut, Listed, Rejected
 from retract.model import Disposition
@@ -151,7 +151,7 @@ class _Context:
             if kind in _CAUSES and isinstance(name := thing.get("name"), str) and name.strip():
                 names[own] = (_CAUSES.index(kind), name)
                 if kind in _COLLECTIONS:
-                    pairs += [(str(one), own) for one in _listed(thing, "object_refs")]
+                    pairs += [(str(one), own) for one in items_of(thing, "object_refs")]
             elif kind == "relationship" and thing.get("relationship_type") == "indicates":
                 pairs.append((str(thing.get("source_ref")), str(thing.get("target_ref"))))
             elif kind == "sighting":
@@ -175,15 +175,11 @@ class _Context:
             self.markings.setdefault(own, name.lower())
 
 
-def _listed(thing: Mapping[str, Any], key: str) -> list[Any]:
-    value = thing.get(key)
-    return value if isinstance(value, list) else []
-
-
 def _count(stated: object) -> int:
     """How often one sighting saw it: once where it does not say, or what it says is no count."""
-    is_count = isinstance(stated, int) and not isinstance(stated, bool)
-    return stated if is_count and 0 <= stated <= _MOST_SIGHTINGS else 1  # type: ignore[return-value,operator]
+    if isinstance(stated, int) and not isinstance(stated, bool) and 0 <= stated <= _MOST_SIGHTINGS:
+        return stated
+    return 1
 
 
 def _entries(indicator: _Indicator, context: _Context, source: Source) -> Iterator[Entry]:
