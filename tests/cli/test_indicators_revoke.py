@@ -36,6 +36,16 @@ def test_a_whole_campaign_is_revoked(installed: Installed) -> None:
     assert in_force(installed) == ["other-evil-7.com"]
 
 
+@pytest.mark.parametrize("campaign", ["Spring\tkit", "x" * 300])
+def test_a_campaign_is_found_by_the_name_it_was_entered_with(
+    installed: Installed, campaign: str
+) -> None:
+    installed.add("evil-login-7.com", campaign=campaign)
+    installed.add("other-evil-7.com", campaign="summer")
+    installed.told("revoke", "--campaign", campaign, "--yes")
+    assert in_force(installed) == ["other-evil-7.com"]
+
+
 def test_what_is_held_back_stays_so_for_the_others(installed: Installed) -> None:
     installed.add("evil-login-7.com bit.ly")
     installed.run("revoke", "evil-login-7.com", "--yes")

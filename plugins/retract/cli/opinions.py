@@ -14,7 +14,8 @@ from retract.cli.would_hit import Record
 from retract.errors import ConfigurationError
 from retract.indicators.analysts import TypedValue
 from retract.indicators.pasted import pasted
-from retract.indicators.snapshot import End
+from retract.indicators.snapshot import LONGEST_CAMPAIGN, End
+from retract.indicators.wording import quoted
 from retract.lake.store import Lake
 from retract.lake.tables import INDICATORS_TABLE
 from retract.model import Disposition, ObservableType
@@ -88,7 +89,8 @@ def of_campaign(lake: Lake, campaign: str) -> pl.DataFrame:
     """The indicators of a campaign, in force or not; upper and lower case are one."""
     there = lake.scan_indicators(lake.versions().indicators)
     name = pl.col("campaign").str.strip_chars().str.to_lowercase()
-    found = there.filter(name == campaign.strip().lower(), name != "")
+    asked = quoted(campaign.strip(), LONGEST_CAMPAIGN)  # as it was stored
+    found = there.filter(name == asked.strip().lower(), name != "")
     return found.sort("source", "type", "value").collect()
 
 
