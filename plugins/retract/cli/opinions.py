@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any
 
 import polars as pl
@@ -24,6 +23,7 @@ from retract.observables.address import domain_of
 from retract.observables.campaign_rule import rule_matches
 from retract.observables.domain import canonical_domain
 from retract.observables.host import canonical_ip, is_ip_address
+from retract.observables.network import lies_in
 from retract.observables.url import split_canonical
 from retract.reevaluation.match import current, in_force
 
@@ -197,7 +197,4 @@ def _met_late(there: pl.LazyFrame, seen: Iterable[TypedValue]) -> pl.DataFrame:
 def _describes(listed: str, kind: ObservableType, text: str) -> bool:
     if kind is ObservableType.DISPLAY_NAME:
         return rule_matches(listed, text)
-    network, inside = ip_network(listed), ip_network(text)
-    if isinstance(network, IPv4Network):
-        return isinstance(inside, IPv4Network) and inside.subnet_of(network)
-    return isinstance(inside, IPv6Network) and inside.subnet_of(network)
+    return lies_in(text, listed)

@@ -13,6 +13,8 @@ from typing import Final
 
 from retract.observables.host import canonical_ip
 
+Network = IPv4Network | IPv6Network
+
 WIDEST: Final = {4: 8, 6: 16}
 """The shortest prefix a listed network may have: nobody means a larger part of the internet."""
 
@@ -62,6 +64,11 @@ def is_in_network(address: str, network: str) -> bool:
     return ip_address(address) in ip_network(network) and not is_internal(address)
 
 
+def lies_in(inner: str, network: str) -> bool:
+    """Whether a canonical address or network is or lies in a canonical network or address."""
+    return _is_subnet(ip_network(inner), ip_network(network))
+
+
 def in_networks(addresses: Iterable[str], networks: Iterable[str]) -> Iterator[tuple[str, str]]:
     """Every pair of an address and a network that `is_in_network` is true of, all canonical."""
     listed: dict[tuple[int, int], dict[int, str]] = {}
@@ -83,7 +90,7 @@ def in_networks(addresses: Iterable[str], networks: Iterable[str]) -> Iterator[t
 
 
 @lru_cache(maxsize=4_096)
-def _network(text: str) -> IPv4Network | IPv6Network:
+def _network(text: str) -> Network:
     """Raises ValueError with the reason when an indicator may not name it."""
     written, _, length = text.strip().partition("/")
     if not (length.isascii() and length.isdecimal() and len(length) <= 3):
@@ -97,7 +104,7 @@ def _network(text: str) -> IPv4Network | IPv6Network:
     return network
 
 
-def _unchecked(address: str, is_ipv6: bool, prefix: int) -> IPv4Network | IPv6Network:
+def _unchecked(address: str, is_ipv6: bool, prefix: int) -> Network:
     if is_ipv6 and ":" not in address:  # one that stands for an IPv4 address
         prefix -= _EMBEDDED_IPV4_PREFIX
     try:
@@ -106,7 +113,7 @@ def _unchecked(address: str, is_ipv6: bool, prefix: int) -> IPv4Network | IPv6Ne
         raise ValueError("no IP address, or a prefix longer than an address") from None
 
 
-def _is_subnet(network: IPv4Network | IPv6Network, other: IPv4Network | IPv6Network) -> bool:
+def _is_subnet(network: Network, other: Network) -> bool:
     if isinstance(network, IPv4Network):
         return isinstance(other, IPv4Network) and network.subnet_of(other)
     return isinstance(other, IPv6Network) and network.subnet_of(other)

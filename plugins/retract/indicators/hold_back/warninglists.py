@@ -17,10 +17,11 @@ from typing import Final
 from retract.errors import FeedConfigurationError
 from retract.indicators.hold_back import roles
 from retract.indicators.hold_back.names import all_parents, listed_name
-from retract.indicators.hold_back.networks import Network, NetworkTable
+from retract.indicators.hold_back.networks import NetworkTable
 from retract.indicators.hold_back.popular import ABOVE, PopularNames
 from retract.indicators.hold_back.text_set import TextSet
 from retract.observables.domain import registrable_domain
+from retract.observables.network import Network
 
 _PACKAGE: Final = "pymispwarninglists"
 _FOLDER: Final = ("data", "misp-warninglists", "lists")
