@@ -252,7 +252,7 @@ def test_a_digest_is_of_every_setting(source):
 
 def test_a_program_that_reads_otherwise_reads_all_anew(source, monkeypatch):
     before = source().digest
-    monkeypatch.setattr(feeds, "READING", feeds.READING + 1)
+    monkeypatch.setattr(feeds, "PARSER_VERSION", feeds.PARSER_VERSION + 1)
     assert source().digest != before
 
 

@@ -76,7 +76,7 @@ class Service(StrEnum):
     """A folder of MISP events with their manifest.json; format misp."""
 
 
-READING: Final = 1
+PARSER_VERSION: Final = 1
 """To be raised with every change of what parsers make of the same bytes: then all is read anew."""
 
 FORMAT_OF_SERVICE: Final = {
@@ -297,7 +297,7 @@ class Source(Section):
     def digest(self) -> str:
         """SHA-256 as hex of all that a reading of the same bytes depends on: the settings, and
         what the program makes of them."""
-        said = (READING, EXTRACTOR_VERSION, self.model_dump_json())
+        said = (PARSER_VERSION, EXTRACTOR_VERSION, self.model_dump_json())
         return hashlib.sha256(repr(said).encode()).hexdigest()
 
     @field_serializer("time_to_live")

@@ -14,7 +14,7 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict
 
 from retract.model import Disposition, ObservableType, Window
-from retract.reevaluation.match import current, looked_up
+from retract.reevaluation.match import current, delivered_in, looked_up
 
 TOP: Final = 100
 """Values that are named; all are counted."""
@@ -64,11 +64,9 @@ def held_back_hits(
     Counted as `full_match` would match: the three frames have the shapes of the lake's tables.
     """
     held = current(indicators, now).filter(pl.col("held_back").is_not_null()).collect()
-    judged = messages.filter(
-        pl.col("received_at") >= window.start, pl.col("received_at") < window.end
-    )
     if held.is_empty():
         return HeldBackHits()
+    judged = delivered_in(window, messages)
     counts = [
         _counted(judged.filter(days), observables.filter(days), held.lazy())
         for days in _stretches(judged)

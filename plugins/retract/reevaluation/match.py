@@ -45,10 +45,13 @@ def full_match(
 
     The three frames have the shapes of the lake's tables.
     """
-    judged = messages.filter(
-        pl.col("received_at") >= window.start, pl.col("received_at") < window.end
-    )
-    return meet(judged, observables, in_force(indicators, now))
+    return meet(delivered_in(window, messages), observables, in_force(indicators, now))
+
+
+def delivered_in(window: Window, messages: pl.LazyFrame) -> pl.LazyFrame:
+    """The copies that were delivered in the window."""
+    received_at = pl.col("received_at")
+    return messages.filter(received_at >= window.start, received_at < window.end)
 
 
 def in_force(indicators: pl.LazyFrame, now: datetime) -> pl.LazyFrame:

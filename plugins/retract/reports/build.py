@@ -122,11 +122,11 @@ def judged_by_day(messages: pl.DataFrame) -> dict[date, int]:
 
 def sources_of(indicators: pl.LazyFrame, now: datetime) -> list[SourceFacts]:
     """Each source with its usable and its held-back indicators, from the lake's indicators."""
-    listed = pl.col("active") & (pl.col("expires_at").is_null() | (pl.col("expires_at") > now))
+    current = pl.col("active") & (pl.col("expires_at").is_null() | (pl.col("expires_at") > now))
     held_back = pl.col("held_back").is_not_null()
     found = (
         indicators.group_by("source")
-        .agg(active=(listed & ~held_back).sum(), held_back=(listed & held_back).sum())
+        .agg(active=(current & ~held_back).sum(), held_back=(current & held_back).sum())
         .sort("source")
         .collect()
     )
