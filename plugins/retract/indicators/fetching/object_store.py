@@ -33,7 +33,7 @@ from retract.indicators.fetching.progress import Progress
 from retract.indicators.fetching.unpack import gathered, unpacked
 from retract.indicators.wording import quoted
 
-T = TypeVar("T")
+_Answer = TypeVar("_Answer")
 
 _CLIENT_OPTIONS: Final = frozenset(
     {"allow_http", "proxy_url", "proxy_ca_certificate", "proxy_excludes", "root_certificate"}
@@ -105,7 +105,7 @@ class ObjectStoreReading:
 
     def _one(self, store: ObjectStore) -> Iterator[Document]:
         etag, data = self._get(store, self._path, self._last.etag)
-        content = hashlib.sha256(hashlib.sha256(data).digest()).hexdigest()
+        content = hashlib.sha256(data).hexdigest()
         self._marks = Marks(etag=etag, content=content)
         if content == self._last.content:
             raise Unchanged
@@ -118,7 +118,7 @@ class ObjectStoreReading:
         if listing == self._last.etag:
             raise Unchanged
         progress = Progress(self._source.name)
-        whole, size = hashlib.sha256(), 0
+        size = 0
         for number, (path, *_) in enumerate(found):
             progress.tell(f"{number} of {len(found)} objects")
             if time.monotonic() > ends_at:
@@ -130,9 +130,8 @@ class ObjectStoreReading:
                     f"{self._source.location} holds more than "
                     f"{limits.mebibytes(limits.MAX_READING_BYTES)}: write a narrower pattern"
                 )
-            whole.update(hashlib.sha256(data).digest())
             yield from unpacked(_name(path), data)
-        self._marks = Marks(etag=listing, content=whole.hexdigest())
+        self._marks = Marks(etag=listing)
 
     def _list(self, store: ObjectStore, ends_at: float) -> list[tuple[str, str, int]]:
         """(path, what its version is known by, size) of the objects that the pattern names."""
@@ -165,7 +164,7 @@ class ObjectStoreReading:
         data = gathered(_within_bounds(path, result.stream(min_chunk_size=_STEP)))
         return result.meta["e_tag"] or "", data
 
-    def _asked(self, ask: Callable[[], T]) -> T:
+    def _asked(self, ask: Callable[[], _Answer]) -> _Answer:
         """The answer. Raises Unchanged, and FeedError for all that goes wrong."""
         try:
             return ask()
