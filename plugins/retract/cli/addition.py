@@ -9,7 +9,8 @@ from typing import Final
 import polars as pl
 from pydantic import AwareDatetime
 
-from retract.cli.would_hit import Hits, Record, WouldHit
+from retract.cli.record import Record
+from retract.cli.would_hit import Hits, WouldHit
 from retract.indicators.analysts import Opinion
 from retract.indicators.feeds import ANALYSTS
 from retract.indicators.pasted import Pasted

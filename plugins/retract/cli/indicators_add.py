@@ -15,7 +15,7 @@ from retract.cli.ask import confirmed, login_name
 from retract.cli.installation import Installation
 from retract.cli.moments import end_of
 from retract.cli.opinions import in_force_of
-from retract.cli.terminal import console, hostile, json_text, number_of, step
+from retract.cli.terminal import console, hostile, number_of, step
 from retract.cli.would_hit import would_hit
 from retract.errors import ConfigurationError
 from retract.indicators import analysts
@@ -23,6 +23,7 @@ from retract.indicators.analysts import Opinion
 from retract.indicators.pasted import Pasted, pasted
 from retract.model import Disposition, ObservableType
 from retract.observables.text import decode
+from retract.reports.json_text import json_text
 
 STDIN: Final = Path("-")
 MAX_BYTES: Final = 1024 * 1024

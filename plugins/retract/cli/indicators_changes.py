@@ -11,13 +11,13 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from retract.cli.installation import Installation
-from retract.cli.shown_tables import utc
-from retract.cli.terminal import console, hostile, json_text, new_table, step, value_text
-from retract.cli.would_hit import Record
+from retract.cli.record import Record
+from retract.cli.terminal import console, hostile, new_table, step, utc, value_text
 from retract.errors import ConfigurationError
 from retract.indicators.changes import Change, changes
 from retract.lake.store import Lake
 from retract.model import ObservableType
+from retract.reports.json_text import json_text
 from retract.reports.text import visible, words
 
 MAX_ROWS: Final = 50

@@ -14,22 +14,22 @@ from retract.cli.ask import confirmed
 from retract.cli.installation import Installation
 from retract.cli.occurrences import occurrences
 from retract.cli.opinions import current_of, of_campaign, value_of
+from retract.cli.record import Record
 from retract.cli.terminal import (
     console,
     hostile,
-    json_text,
     new_table,
     number_of,
     step,
     value_text,
 )
-from retract.cli.would_hit import Record
 from retract.errors import ConfigurationError
 from retract.indicators import analysts
 from retract.indicators.analysts import TypedValue
 from retract.indicators.feeds import ANALYSTS
 from retract.lake.store import Lake
 from retract.model import ObservableType, State
+from retract.reports.json_text import json_text
 from retract.reports.text import visible, words
 
 

@@ -10,9 +10,10 @@ from retract.cli.installation import Installation
 from retract.cli.opinions import value_of
 from retract.cli.shown import CampaignShown, ValueShown, campaign_shown, value_shown
 from retract.cli.shown_tables import campaign_tables, value_tables
-from retract.cli.terminal import console, json_text, step
+from retract.cli.terminal import console, step
 from retract.errors import ConfigurationError
 from retract.model import ObservableType
+from retract.reports.json_text import json_text
 
 
 def run_show(

@@ -12,12 +12,12 @@ from rich.table import Table
 from rich.text import Text
 
 from retract.cli.installation import Installation
-from retract.cli.shown_tables import utc
-from retract.cli.terminal import console, json_text, new_table, step
-from retract.cli.would_hit import Record
+from retract.cli.record import Record
+from retract.cli.terminal import console, new_table, step, utc
 from retract.indicators.feeds import ANALYSTS
 from retract.lake.source_state import SourceState
 from retract.reports.build import sources_of
+from retract.reports.json_text import json_text
 from retract.reports.model import SourceFacts
 from retract.reports.text import defanged, visible
 

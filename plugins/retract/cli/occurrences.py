@@ -12,7 +12,7 @@ from pydantic import AwareDatetime
 
 from retract.cli.copies_met import copies_met, counted
 from retract.cli.installation import Installation
-from retract.cli.would_hit import Record
+from retract.cli.record import Record
 from retract.model import State, Window
 from retract.retraction.records import CopyState
 

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 from pydantic import AwareDatetime
 
-from retract.cli.would_hit import Record
+from retract.cli.record import Record
 from retract.errors import ConfigurationError
 from retract.indicators.analysts import TypedValue
 from retract.indicators.pasted import pasted

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict
 
+from retract.cli.record import Record
 from retract.indicators.feeds import FeedsFile, load_feeds
 from retract.indicators.hold_back.rules import HoldBack
 from retract.indicators.loose_files import feeds_of_files
@@ -56,11 +56,7 @@ _FEEDS_FILES: Final = frozenset({".yaml", ".yml"})
 _OLDEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class PreviewMatch(_Record):
+class PreviewMatch(Record):
     """One indicator that met something in the message."""
 
     type: ObservableType
@@ -82,7 +78,7 @@ class PreviewOverruled(PreviewMatch):
     rule_reason: str
 
 
-class PreviewMessage(_Record):
+class PreviewMessage(Record):
     """What would be done with one message, and why."""
 
     source: str
@@ -102,7 +98,7 @@ class PreviewMessage(_Record):
     """What of it could not be read."""
 
 
-class PreviewSource(_Record):
+class PreviewSource(Record):
     """One source of indicators, as it was read."""
 
     source: str
@@ -114,7 +110,7 @@ class PreviewSource(_Record):
     """Messages its indicators met."""
 
 
-class PreviewSummary(_Record):
+class PreviewSummary(Record):
     """All messages in numbers; the mappings hold only what occurs."""
 
     messages: int
@@ -133,7 +129,7 @@ class PreviewSummary(_Record):
     """What would have been met but for the hold-back; counts messages."""
 
 
-class Preview(_Record):
+class Preview(Record):
     """What ``python -m retract preview --json`` writes."""
 
     messages: tuple[PreviewMessage, ...]

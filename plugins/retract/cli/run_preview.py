@@ -19,7 +19,8 @@ from retract.errors import ConfigurationError
 from retract.mailboxes.exported_mail import read_exported_mail
 from retract.model import Disposition, Provider
 from retract.policy import load_policy
-from retract.reports.write import render_json, write_report
+from retract.reports.json_text import json_text
+from retract.reports.write import write_report
 
 T = TypeVar("T")
 
@@ -57,10 +58,10 @@ def run_preview(
     shown = notes if json == STDOUT else console()
     shown.print(preview_tables(judged.preview))
     if json == STDOUT:
-        sys.stdout.write(render_json(judged.preview))
+        sys.stdout.write(json_text(judged.preview))
     elif json is not None:
         with _writing(json):
-            json.write_text(render_json(judged.preview), encoding="utf-8")
+            json.write_text(json_text(judged.preview), encoding="utf-8")
         notes.print(plain(f"JSON: {json}"))
     if report is not None:
         facts = judged.report(policy, mail=mail, started_at=started_at, ended_at=clock())

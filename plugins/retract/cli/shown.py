@@ -10,7 +10,8 @@ from pydantic import AwareDatetime
 from retract.cli.installation import Installation
 from retract.cli.occurrences import Occurrences, counts, occurrences
 from retract.cli.opinions import SourceOpinion, of_campaign, opinions_in, rows_on
-from retract.cli.would_hit import Record, rows_of
+from retract.cli.record import Record
+from retract.cli.would_hit import rows_of
 from retract.errors import ConfigurationError
 from retract.indicators.analysts import TypedValue
 from retract.model import ObservableType

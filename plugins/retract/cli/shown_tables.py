@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
 from typing import Final
 
 from rich.console import Group, RenderableType
@@ -12,7 +11,7 @@ from rich.text import Text
 from retract.cli.occurrences import NOT_ACTED_ON, Occurrences
 from retract.cli.opinions import SourceOpinion
 from retract.cli.shown import CampaignShown, CoveringRule, ValueShown
-from retract.cli.terminal import disposition_text, hostile, new_table, number_of, value_text
+from retract.cli.terminal import disposition_text, hostile, new_table, number_of, utc, value_text
 from retract.model import State
 from retract.reports.text import visible, words
 
@@ -56,11 +55,6 @@ def campaign_tables(shown: CampaignShown) -> RenderableType:
         *_opinions(shown.opinions, with_value=True, copies=copies),
         *_occurrences(shown.occurs, "In force or not, but for what is held back, they meet"),
     )
-
-
-def utc(moment: datetime | None) -> str:
-    """To the minute; a dash for none."""
-    return "-" if moment is None else f"{moment:%Y-%m-%d %H:%M}"
 
 
 def _opinions(

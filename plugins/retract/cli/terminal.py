@@ -6,12 +6,11 @@ may hold markup, escape sequences and links of its own.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Final
 
-from pydantic import BaseModel
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -65,14 +64,14 @@ def new_table(title: str | None = None) -> Table:
     return Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
 
 
+def utc(moment: datetime | None) -> str:
+    """To the minute; a dash for none."""
+    return "-" if moment is None else f"{moment:%Y-%m-%d %H:%M}"
+
+
 def number_of(count: int, one: str, many: str = "") -> str:
     """``1 copy`` or ``7 copies``; ``many`` is ``one`` with an s where it is left out."""
     return f"{count:,} {one if count == 1 else many or one + 's'}"
-
-
-def json_text(model: BaseModel) -> str:
-    """The model as JSON in ASCII: nothing in it acts on a terminal."""
-    return json.dumps(model.model_dump(mode="json"), indent=1) + "\n"
 
 
 @contextmanager

@@ -8,10 +8,11 @@ from datetime import datetime
 from typing import Any, Final
 
 import polars as pl
-from pydantic import AwareDatetime, BaseModel, ConfigDict
+from pydantic import AwareDatetime
 
 from retract.cli.copies_met import copies_met, counted
 from retract.cli.installation import Installation
+from retract.cli.record import Record
 from retract.indicators.analysts import Opinion, TypedValue, entered
 from retract.indicators.hold_back.rules import HoldBack
 from retract.model import Action, Disposition, Mode, ObservableType, Window
@@ -23,12 +24,6 @@ from retract.retraction.plan import PlannedRetraction, SkipReason, make_plan
 
 LISTED: Final = 5
 """Subjects and senders that are named."""
-
-
-class Record(BaseModel):
-    """What a command tells, also as JSON."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Group(Record):

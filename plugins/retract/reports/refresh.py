@@ -12,10 +12,10 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict
 from retract.indicators.refresh_report import HeldBack, RefreshReport, SourceReport
 from retract.lake.source_state import SourceState
 from retract.reports.build import program_version
+from retract.reports.json_text import json_text
 from retract.reports.model import ReportSummary
 from retract.reports.page import render_page
 from retract.reports.plots import indicators_by_source
-from retract.reports.write import render_json
 from retract.whole_file import write_text_whole
 
 MAX_EXAMPLES: Final = 5
@@ -139,7 +139,7 @@ def write_refresh_report(
     folder: Path,
 ) -> Path:
     """Write report.html, and summary.json for lists of reports. Returns the page's path."""
-    write_text_whole(folder / "summary.json", render_json(summary_of(report)))
+    write_text_whole(folder / "summary.json", json_text(summary_of(report)))
     page = folder / "report.html"
     write_text_whole(page, render_refresh_html(report, states, asked, run))
     return page

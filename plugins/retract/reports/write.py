@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import pandas as pd
-from pydantic import BaseModel
 
 from retract.reports.html import headline, render_html
+from retract.reports.json_text import json_text
 from retract.reports.model import CopyResult, ReportSummary, Result, RunReport, Where
 from retract.reports.text import clipped, spreadsheet_safe
 from retract.retraction.plan import JudgedCopy, Skipped
@@ -65,9 +64,9 @@ def write_report(report: RunReport, folder: Path) -> ReportPaths:
     folder.mkdir(parents=True, exist_ok=True)
     names = ("report.html", "report.csv", "report.json", "summary.json")
     paths = ReportPaths(*(folder / name for name in names))
-    write_text_whole(paths.summary, render_json(summary_of(report)))
+    write_text_whole(paths.summary, json_text(summary_of(report)))
     # The page last: who sees it finds the files it speaks of.
-    write_text_whole(paths.json, render_json(report))
+    write_text_whole(paths.json, json_text(report))
     # The mark at the beginning is how a spreadsheet knows that the file is UTF-8.
     write_text_whole(paths.csv, "\ufeff" + render_csv(report))
     write_text_whole(paths.html, render_html(report))
@@ -83,11 +82,6 @@ def summary_of(report: RunReport) -> ReportSummary:
         preview=report.preview,
         changed=results.get(Result.DONE, 0) + results.get(Result.WOULD_RETRACT, 0),
     )
-
-
-def render_json(facts: BaseModel) -> str:
-    """Exact values. Characters beyond ASCII are escaped, so that no terminal obeys them."""
-    return json.dumps(facts.model_dump(mode="json"), indent=1, ensure_ascii=True) + "\n"
 
 
 def render_csv(report: RunReport) -> str:
