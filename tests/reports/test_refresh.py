@@ -59,6 +59,7 @@ def test_each_source_is_told_with_what_became_of_it() -> None:
         SourceReport(source="narrowed"),
         SourceReport(source="broken", error="broken: no list"),
         SourceReport(source="gone", removed=3),
+        SourceReport(source="analysts", in_force=2),
     )
     lines = source_lines(report, {}, ["whole", "same", "broken"])
     assert [(line.did.source, line.condition) for line in lines] == [
@@ -66,8 +67,18 @@ def test_each_source_is_told_with_what_became_of_it() -> None:
         ("gone", Condition.REMOVED),
         ("whole", Condition.READ),
         ("same", Condition.NOTHING_NEW),
+        ("analysts", Condition.BY_HAND),
         ("narrowed", Condition.NOT_READ),
     ]
+
+
+def test_what_analysts_entered_is_told_as_such_and_counted() -> None:
+    page = page_of(refreshed(SourceReport(source="analysts", in_force=2)), asked=[])
+    text = words(page.body)
+    assert "2 indicators in force" in text
+    assert "entered by hand" in text
+    assert "last read well" not in text
+    assert "counted as the source analysts" in text
 
 
 def test_a_source_s_row_has_its_numbers_and_why_indicators_left() -> None:

@@ -9,6 +9,7 @@ from typing import Final
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
+from retract.indicators.feeds import ANALYSTS
 from retract.indicators.refresh_report import HeldBack, RefreshReport, SourceReport
 from retract.lake.source_state import SourceState
 from retract.reports.build import program_version
@@ -31,6 +32,8 @@ class Condition(StrEnum):
     """The feeds file does not name it any more."""
     READ = "read"
     NOTHING_NEW = "nothing_new"
+    BY_HAND = "entered_by_hand"
+    """Nothing is read: it is what analysts enter."""
     NOT_READ = "not_read"
     """The run was narrowed to others."""
 
@@ -101,6 +104,8 @@ def source_lines(
 def _condition(did: SourceReport, asked: Collection[str]) -> Condition:
     if did.error is not None:
         return Condition.FAILED
+    if did.source == ANALYSTS:
+        return Condition.BY_HAND
     if did.source not in asked:
         return Condition.REMOVED if did.removed else Condition.NOT_READ
     return Condition.NOTHING_NEW if did.unchanged else Condition.READ
