@@ -384,7 +384,7 @@ def test_what_a_feed_lists_in_vain_is_told(tmp_path: Path, export: Path, policy_
     feed.write_text("https://login.evil.test/pay\nhttps://a.test/1\nnot an [b]indicator\x1b[2J\n")
     result = run("--mail", export, "--feed", feed, "--policy", policy_file)
     assert result.exit_code == 0
-    assert "mixed.txt: left out 1 unusable: line 3" in result.stderr
+    assert "mixed.txt: 1 broken entry: line 3" in result.stderr
     assert "\x1b" not in result.stderr
 
 

@@ -302,7 +302,7 @@ def test_a_refresh_commits_what_all_sources_list(feeds, lake, now):
     told = by_source(report.sources)
     assert set(told) == {"urls", "domains"}
     assert (told["urls"].listed, told["urls"].added, told["urls"].rejected) == (2, 2, 1)
-    assert told["urls"].examples[0].where == "line 3"
+    assert told["urls"].rejected_examples[0].where == "line 3"
     domains = told["domains"]
     assert (domains.listed, domains.held_back, domains.in_force) == (2, 1, 1)
     assert domains.held_back_because == {SHARED_HOST: 1}

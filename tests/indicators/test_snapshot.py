@@ -233,7 +233,7 @@ def test_a_pattern_counts_only_for_a_campaign_and_a_time(
     assert snapshot.rows.height == (not problem)
     assert snapshot.facts.rejected == bool(problem)
     if problem:
-        (example,) = snapshot.facts.examples
+        (example,) = snapshot.facts.rejected_examples
         assert example.where == text
         assert problem in example.reason
 
@@ -249,14 +249,14 @@ def test_all_that_is_rejected_or_left_out_is_counted_and_some_is_shown(source, n
     facts = Snapshot.read(tmp_path / "s.parquet").facts
 
     assert (facts.usable, facts.rejected, facts.left_out) == (1, 100, 50)
-    assert facts.examples == tuple(rejected[:EXAMPLES])
+    assert facts.rejected_examples == tuple(rejected[:EXAMPLES])
     assert facts.left_out_examples == tuple(left_out[:EXAMPLES])
 
 
 def test_what_a_feed_says_is_told_in_one_short_line(source, now):
     nasty = Rejected("line\n1\x1b[31m", "bad\u2028value\r\n" + "x" * 10_000)
 
-    (example,) = snapshot_of([nasty], source(), now).facts.examples
+    (example,) = snapshot_of([nasty], source(), now).facts.rejected_examples
 
     assert example.where == "line 1 [31m"
     assert example.reason.startswith("bad value")

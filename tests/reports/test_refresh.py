@@ -149,7 +149,7 @@ def test_broken_entries_and_those_left_out_are_told_apart() -> None:
     did = SourceReport(
         source="misp",
         rejected=2000,
-        examples=tuple(Rejected(f"line {n}", "not a valid url") for n in range(20)),
+        rejected_examples=tuple(Rejected(f"line {n}", "not a valid url") for n in range(20)),
         left_out=1,
         left_out_examples=(LeftOut("attribute 3", "to_ids is false"),),
     )
@@ -203,7 +203,7 @@ def test_what_a_feed_says_is_only_text_visible_and_no_link(payload: str) -> None
         held_back_because={payload: 1},
         held_back_examples=(HeldBack(ObservableType.DOMAIN, payload, payload),),
         rejected=1,
-        examples=(Rejected(payload, payload),),
+        rejected_examples=(Rejected(payload, payload),),
         left_out=1,
         left_out_examples=(LeftOut(payload, payload),),
     )

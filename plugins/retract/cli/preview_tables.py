@@ -17,7 +17,7 @@ from retract.cli.preview import (
     PreviewOverruled,
     PreviewSummary,
 )
-from retract.cli.terminal import disposition_text, hostile, new_table
+from retract.cli.terminal import disposition_text, hostile, new_table, number_of
 from retract.indicators.snapshot import Snapshot
 from retract.model import Action, Disposition
 from retract.reevaluation.held_back import HeldBackHits
@@ -51,12 +51,15 @@ def preview_tables(preview: Preview) -> RenderableType:
 
 
 def rejected_lines(snapshots: Sequence[Snapshot]) -> Text:
-    """What in the feeds is no usable indicator; empty when all is."""
+    """What in the feeds is broken; empty when nothing is."""
     lines = []
     for snapshot in snapshots:
         if snapshot.facts.rejected:
-            examples = "; ".join(f"{where}: {why}" for where, why in snapshot.facts.examples[:3])
-            said = f"{snapshot.source}: left out {snapshot.facts.rejected:,} unusable: "
+            examples = "; ".join(
+                f"{where}: {why}" for where, why in snapshot.facts.rejected_examples[:3]
+            )
+            broken = number_of(snapshot.facts.rejected, "broken entry", "broken entries")
+            said = f"{snapshot.source}: {broken}: "
             lines.append(visible(said) + clipped(defanged(examples), 300) + "\n")
     return Text("".join(lines), style="yellow")
 
@@ -154,7 +157,7 @@ def _counts_table(messages: Sequence[PreviewMessage]) -> Table:
 def _sources_table(summary: PreviewSummary) -> Table:
     table = new_table()
     table.add_column("feed", overflow="fold")
-    for column in ("indicators", "held back", "left out", "messages met"):
+    for column in ("indicators", "held back", "broken", "messages met"):
         table.add_column(column, justify="right")
     for source in summary.sources:
         numbers = (source.indicators, source.held_back, source.rejected, source.matched)

@@ -90,7 +90,7 @@ def _entries(reading: Reading, source: Source) -> Iterator[Entry]:
 
 def _require_usable(source: Source, snapshot: Snapshot) -> None:
     facts = snapshot.facts
-    reasons = [*facts.examples[:3], *facts.left_out_examples[:3]][:3]
+    reasons = [*facts.rejected_examples[:3], *facts.left_out_examples[:3]][:3]
     first = "; ".join(f"{where}: {reason}" for where, reason in reasons)
     if facts.rejected > facts.usable:
         raise FeedError(

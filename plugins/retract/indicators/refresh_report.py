@@ -47,7 +47,7 @@ class SourceReport(BaseModel):
     """… and the feeds file does not name their source any more."""
     rejected: int = 0
     """Entries that are broken."""
-    examples: tuple[Rejected, ...] = ()
+    rejected_examples: tuple[Rejected, ...] = ()
     left_out: int = 0
     """Entries that are sound and not used on purpose."""
     left_out_examples: tuple[LeftOut, ...] = ()
@@ -105,7 +105,7 @@ def report_of(
         no_longer_listed=changed.get(Change.NO_LONGER_LISTED, 0),
         removed=changed.get(Change.SOURCE_REMOVED, 0),
         rejected=facts.rejected if facts else 0,
-        examples=facts.examples if facts else (),
+        rejected_examples=facts.rejected_examples if facts else (),
         left_out=facts.left_out if facts else 0,
         left_out_examples=facts.left_out_examples if facts else (),
         held_back=held_back,

@@ -108,7 +108,7 @@ class Facts(BaseModel):
     """Distinct indicators, without those revoked."""
     rejected: int = 0
     """Entries that are broken."""
-    examples: tuple[Rejected, ...] = ()
+    rejected_examples: tuple[Rejected, ...] = ()
     """Some of them."""
     left_out: int = 0
     """Entries that are sound and not used on purpose."""
@@ -173,7 +173,7 @@ def snapshot_of(entries: Iterable[Entry], source: Source, now: datetime) -> Snap
         usable=sorting.listed,
         listed=int(rows["listed"].sum()),
         rejected=sorting.rejected,
-        examples=tuple(sorting.rejected_examples),
+        rejected_examples=tuple(sorting.rejected_examples),
         left_out=sorting.left_out,
         left_out_examples=tuple(sorting.left_out_examples),
     )

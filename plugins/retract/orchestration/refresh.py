@@ -231,7 +231,7 @@ def _committed(folder: RunFolder) -> set[str]:
 
 def _told(report: SourceReport) -> str:
     """One source's report in one line, without the examples."""
-    examples = {"examples", "left_out_examples", "held_back_examples"}
+    examples = {"rejected_examples", "left_out_examples", "held_back_examples"}
     return report.model_dump_json(exclude_defaults=True, exclude=examples)
 
 

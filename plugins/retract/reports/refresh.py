@@ -128,7 +128,7 @@ def render_refresh_html(
         sources=sources,
         headline=headline(report),
         total=_total(report.sources),
-        broken=[(s.did.source, s.did.rejected, s.did.examples) for s in sources],
+        broken=[(s.did.source, s.did.rejected, s.did.rejected_examples) for s in sources],
         left_out=[(s.did.source, s.did.left_out, s.did.left_out_examples) for s in sources],
         max_examples=MAX_EXAMPLES,
         program=program_version(),
