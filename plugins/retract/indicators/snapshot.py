@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final, Literal, Self, cast
+from typing import Any, Final, Generic, Literal, Self, TypeVar, cast
 
 import polars as pl
 import pyarrow as pa  # type: ignore[import-untyped]
@@ -160,7 +160,7 @@ def snapshot_of(entries: Iterable[Entry], source: Source, now: datetime) -> Snap
     Entries are taken one by one, so they may be more than fit into memory as objects.
     """
     sorting = _Sorting(source)
-    usable = sorting.usable(entries)
+    usable = sorting.indicators_in(entries)
     frames = [_frame([], source, now)]
     while chunk := list(islice(usable, CHUNK)):
         frames.append(_frame(chunk, source, now))
@@ -170,12 +170,12 @@ def snapshot_of(entries: Iterable[Entry], source: Source, now: datetime) -> Snap
         read_at=now,
         settings=source.digest,
         revokes_absent=source.revokes_absent,
-        usable=sorting.listed,
+        usable=sorting.usable,
         listed=int(rows["listed"].sum()),
-        rejected=sorting.rejected,
-        rejected_examples=tuple(sorting.rejected_examples),
-        left_out=sorting.left_out,
-        left_out_examples=tuple(sorting.left_out_examples),
+        rejected=sorting.rejected.count,
+        rejected_examples=tuple(sorting.rejected.examples),
+        left_out=sorting.left_out.count,
+        left_out_examples=tuple(sorting.left_out.examples),
     )
     return Snapshot(facts, rows)
 
@@ -194,41 +194,56 @@ def unchanged(source: Source, now: datetime, marks: Marks, *, complete: bool = T
     return Snapshot(facts, INDICATORS_TABLE.empty())
 
 
+_Told = TypeVar("_Told", Rejected, LeftOut)
+
+
+class _Unused(Generic[_Told]):
+    """Entries of one kind that become no rows: how many, and some of them."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.examples: list[_Told] = []
+
+    def add(self, entry: _Told) -> None:
+        self.count += 1
+        if len(self.examples) < EXAMPLES:
+            where, reason = (quoted(text, LONGEST_EXAMPLE) for text in entry)
+            self.examples.append(entry._replace(where=where, reason=reason))
+
+
 class _Sorting:
     """Tells entries that become rows from the others, and counts those."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
-        self.listed = 0
-        self.rejected = 0
-        self.rejected_examples: list[Rejected] = []
-        self.left_out = 0
-        self.left_out_examples: list[LeftOut] = []
+        self.usable = 0
+        self.rejected = _Unused[Rejected]()
+        self.left_out = _Unused[LeftOut]()
 
-    def usable(self, entries: Iterable[Entry]) -> Iterator[tuple[Listed, Disposition]]:
+    def indicators_in(self, entries: Iterable[Entry]) -> Iterator[tuple[Listed, Disposition]]:
         """The indicators, each with its disposition; what is to be ignored as revoked."""
         by_tag = tuple(self._source.disposition_by_tag.items())
         for number, entry in enumerate(entries, start=1):
             if number % (4 * CHUNK) == 0:
                 log.info("%s: %s entries so far", self._source.name, f"{number:,}")
             if isinstance(entry, Rejected):
-                self._reject(entry)
+                self.rejected.add(entry)
                 continue
             if isinstance(entry, LeftOut):
-                self._leave_out(entry)
+                self.left_out.add(entry)
                 continue
             if entry.type in RULE_TYPES and (reason := self._unbounded(entry)):
-                self._reject(Rejected(entry.value, reason))
+                self.rejected.add(Rejected(entry.value, reason))
                 continue
             stated = _by_tag(by_tag, entry.tags) if by_tag else None
             if stated == IGNORE:
                 if not entry.revoked:
                     tags = ", ".join(entry.tags)
-                    self._leave_out(LeftOut(entry.value, f"ignored by its tags: {tags}"))
+                    self.left_out.add(LeftOut(entry.value, f"ignored by its tags: {tags}"))
                 # It may be known from before it was tagged so.
                 yield replace(entry, revoked=True), self._source.disposition
                 continue
-            self.listed += 1
+            self.usable += 1
             yield entry, stated or entry.disposition or self._source.disposition
 
     def _unbounded(self, rule: Listed) -> str:
@@ -238,22 +253,6 @@ class _Sorting:
         if rule.expires_at is None and self._source.time_to_live is None:
             return "a pattern counts only for a time: give it an end, or the source a time_to_live"
         return ""
-
-    def _reject(self, entry: Rejected) -> None:
-        self.rejected += 1
-        if len(self.rejected_examples) < EXAMPLES:
-            self.rejected_examples.append(
-                Rejected(
-                    quoted(entry.where, LONGEST_EXAMPLE), quoted(entry.reason, LONGEST_EXAMPLE)
-                )
-            )
-
-    def _leave_out(self, entry: LeftOut) -> None:
-        self.left_out += 1
-        if len(self.left_out_examples) < EXAMPLES:
-            self.left_out_examples.append(
-                LeftOut(quoted(entry.where, LONGEST_EXAMPLE), quoted(entry.reason, LONGEST_EXAMPLE))
-            )
 
 
 @lru_cache(maxsize=4096)
