@@ -22,8 +22,9 @@ from retract.errors import ConfigurationError, ConnectionSettingsError, FeedErro
 from retract.installation import Settings
 from retract.orchestration.clock import utc_now
 from retract.orchestration.connections import credentials_of
+from retract.orchestration.params import RefreshParams, parse_refresh_params
 from retract.orchestration.runs import Attempt, RunFolder
-from retract.orchestration.windows import RefreshParams, RunRequest, parse_refresh_params
+from retract.orchestration.windows import RunRequest
 
 if TYPE_CHECKING:
     from retract.indicators.feeds import FeedsFile

@@ -26,6 +26,7 @@ from retract.installation import Settings
 from retract.model import Mailbox, Mode, State
 from retract.orchestration.clock import utc_now
 from retract.orchestration.connections import open_connection
+from retract.orchestration.params import parse_params
 from retract.orchestration.retries import ShardFailed
 from retract.orchestration.runs import (
     Collected,
@@ -36,7 +37,7 @@ from retract.orchestration.runs import (
     ShardCollected,
     slug,
 )
-from retract.orchestration.windows import RunRequest, parse_params, resolve_window
+from retract.orchestration.windows import RunRequest, resolve_window
 from retract.policy import Policy, load_policy
 
 if TYPE_CHECKING:
