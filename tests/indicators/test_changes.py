@@ -7,6 +7,8 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.lake import rows
+from tests.lake.rows import table
 
 from retract.indicators.changes import Change, changes, counts
 from retract.indicators.fetching.document import Marks
@@ -23,34 +25,8 @@ A, B = "https://a.example/x", "https://b.example/x"
 
 
 def indicator(value: str = A, source: str = "list", **more: Any) -> dict[str, Any]:
-    usual = {
-        "indicator_id": indicator_id(ObservableType.URL, value, source),
-        "type": "url",
-        "value": value,
-        "lookup": value.removeprefix("https://"),
-        "key": 1,
-        "exact_only": False,
-        "disposition": "malicious",
-        "confidence": 80,
-        "source": source,
-        "campaign": "",
-        "reference": "",
-        "tags": [],
-        "sightings": 0,
-        "first_seen": NOW,
-        "last_seen": NOW,
-        "listed": True,
-        "expires_at": None,
-        "held_back": None,
-        "active": True,
-        "changed_at": NOW,
-        "inactive_because": None,
-    }
-    return usual | more
-
-
-def table(*rows: dict[str, Any]) -> pl.DataFrame:
-    return pl.DataFrame(list(rows), schema=INDICATORS_TABLE.empty().schema, orient="row")
+    name = indicator_id(ObservableType.URL, value, source)
+    return rows.indicator(value, NOW, indicator_id=name, source=source, **more)
 
 
 def ended(because: End) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 from deltalake import DeltaTable, write_deltalake
+from tests.lake.rows import indicator, table
 
 import retract
 from retract.errors import LakeError, TenantUnreachable
@@ -40,33 +41,7 @@ def everything(lake: Lake) -> tuple[pl.DataFrame, pl.DataFrame]:
 
 
 def indicators(*values: str, source: str = "list") -> pl.DataFrame:
-    rows = [
-        {
-            "indicator_id": value,
-            "type": "url",
-            "value": value,
-            "lookup": value,
-            "key": 1,
-            "exact_only": False,
-            "disposition": "malicious",
-            "confidence": 80,
-            "source": source,
-            "campaign": "",
-            "reference": "",
-            "tags": [],
-            "sightings": 0,
-            "first_seen": NOW,
-            "last_seen": NOW,
-            "listed": True,
-            "expires_at": None,
-            "held_back": None,
-            "active": True,
-            "changed_at": NOW,
-            "inactive_because": None,
-        }
-        for value in values
-    ]
-    return pl.DataFrame(rows, schema=INDICATORS_TABLE.empty().schema)
+    return table(*(indicator(value, NOW, source=source) for value in values))
 
 
 # --- a lake that is not there yet ---

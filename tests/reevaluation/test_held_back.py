@@ -9,9 +9,9 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.lake.rows import indicator, table
 
 from retract.lake.frames import messages_frame, observables_frame
-from retract.lake.tables import INDICATORS_TABLE
 from retract.model import (
     CollectedMessage,
     Copy,
@@ -45,28 +45,13 @@ def message(number: int, *seen: tuple[Type, str], version: int = 1) -> Collected
 
 
 def listed(*values: tuple[Type, str], **more: object) -> pl.DataFrame:
-    rows = []
-    for number, (kind, value) in enumerate(values):
-        found = lookup.indicator_lookup(kind, value)
-        rows.append(
-            {
-                "indicator_id": f"i{number}{more.get('source', '')}",
-                "type": kind.value,
-                "value": value,
-                "lookup": found.text,
-                "key": lookup.key(kind, found.text),
-                "exact_only": found.exact,
-                "disposition": "malicious",
-                "confidence": 80,
-                "source": "list",
-                "campaign": "",
-                "reference": "",
-                "held_back": SHARED,
-                "active": True,
-            }
-            | more
+    told = {"held_back": SHARED} | more
+    return table(
+        *(
+            indicator(value, NOW, kind, indicator_id=f"i{number}{more.get('source', '')}", **told)
+            for number, (kind, value) in enumerate(values)
         )
-    return pl.DataFrame(rows, schema=INDICATORS_TABLE.empty().schema)
+    )
 
 
 def hits(messages: Iterable[CollectedMessage], indicators: pl.DataFrame) -> HeldBackHits:

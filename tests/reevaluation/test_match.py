@@ -9,10 +9,10 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.lake.rows import indicator, table
 
 from retract.lake.frames import messages_frame, observables_frame
 from retract.lake.store import Lake
-from retract.lake.tables import INDICATORS_TABLE
 from retract.model import (
     CollectedMessage,
     Copy,
@@ -50,35 +50,13 @@ def message(name: str, *seen: tuple[Type, str], **more) -> CollectedMessage:
 
 
 def indicators(*listed: tuple[Type, str], **more) -> pl.DataFrame:
-    rows = []
-    for number, (kind, value) in enumerate(listed):
-        found = lookup.indicator_lookup(kind, value)
-        rows.append(
-            {
-                "indicator_id": f"i{number}",
-                "type": kind.value,
-                "value": value,
-                "lookup": found.text,
-                "key": lookup.key(kind, found.text),
-                "exact_only": found.exact,
-                "disposition": "malicious",
-                "confidence": 80,
-                "source": "list",
-                "campaign": "Winter",
-                "reference": "https://r.example",
-                "tags": [],
-                "sightings": 0,
-                "first_seen": NOW,
-                "last_seen": NOW,
-                "listed": True,
-                "expires_at": None,
-                "held_back": None,
-                "active": True,
-                "changed_at": NOW,
-            }
-            | more
+    told = {"campaign": "Winter", "reference": "https://r.example"} | more
+    return table(
+        *(
+            indicator(value, NOW, kind, **{"indicator_id": f"i{number}"} | told)
+            for number, (kind, value) in enumerate(listed)
         )
-    return pl.DataFrame(rows, schema=INDICATORS_TABLE.empty().schema)
+    )
 
 
 def match(
