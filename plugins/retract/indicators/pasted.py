@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from html import unescape
 from typing import NamedTuple
 
-from retract.indicators.tokens import (
+from retract.indicators.pasted_word import (
     OTHER_HASHES,
     SCHEME,
     Odd,
