@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final, Generic, Literal, Self, TypeVar, cast
 
 import polars as pl
-import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow as pa
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from retract.errors import FeedError

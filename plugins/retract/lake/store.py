@@ -38,7 +38,7 @@ from retract.lake.tables import (
 from retract.model import CollectedMessage, Mailbox, Window
 
 if TYPE_CHECKING:
-    import pyarrow as pa  # type: ignore[import-untyped]
+    import pyarrow as pa
 
 Result = TypeVar("Result")
 

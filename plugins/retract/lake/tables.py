@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final, cast
 
 import polars as pl
-import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow as pa
 from deltalake import Schema
 
 from retract.errors import LakeError

@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
-import msal  # type: ignore[import-untyped]
+import msal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from retract.errors import (

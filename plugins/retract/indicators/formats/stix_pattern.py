@@ -11,10 +11,10 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
-from antlr4 import ParserRuleContext  # type: ignore[import-untyped]
-from stix2patterns.exceptions import ParseException  # type: ignore[import-untyped]
-from stix2patterns.v21.grammars.STIXPatternParser import STIXPatternParser as Grammar  # type: ignore[import-untyped]
-from stix2patterns.v21.pattern import Pattern  # type: ignore[import-untyped]
+from antlr4 import ParserRuleContext
+from stix2patterns.exceptions import ParseException
+from stix2patterns.v21.grammars.STIXPatternParser import STIXPatternParser as Grammar
+from stix2patterns.v21.pattern import Pattern
 
 from retract.model import ObservableType
 from retract.observables.written import AnyType
