@@ -179,6 +179,17 @@ def test_a_missing_event_is_told_of_and_asked_for_again(pull, caplog):
     assert events(pull(feed, found.marks)) == {uuid(1)}
 
 
+def test_an_event_that_stays_missing_breaks_no_later_reading(pull):
+    feed = Feed(3)
+    feed.missing = {uuid(1)}
+    last = pull(feed).marks
+
+    assert pull(feed, last).unchanged
+
+    feed.put(3)
+    assert events(pull(feed, last)) == {uuid(3)}
+
+
 def test_where_most_events_are_missing_the_feed_is_broken(pull):
     feed = Feed(3)
     feed.missing = {uuid(1), uuid(2)}

@@ -23,7 +23,7 @@ from retract.indicators.formats.misp_event import MANIFEST, address_of
 from retract.indicators.wording import quoted
 
 MAX_MISSING: Final = 0.5
-"""Of the events that are asked for; feeds whose manifest is a little ahead or behind are common."""
+"""Of the events that the manifest names; many feeds' manifest is a little ahead or behind."""
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 _LONGEST_TIMESTAMP: Final = 20
@@ -68,7 +68,9 @@ class MispFeedReading:
                 else:
                     yield Document(f"{answer.host} event {uuid}", answer.body)
                 progress.tell(f"{number:,} of {len(wanted):,} events")
-        self._require_most(client.host, missing, len(wanted))
+        self._require_most(client.host, missing, len(wanted), len(manifest))
+        if self._is_news and len(missing) == len(wanted):
+            raise Unchanged
         self._missing = len(missing)
         # What is missing is asked for again next time.
         read = {uuid: time for uuid, time in manifest.items() if uuid not in set(missing)}
@@ -80,11 +82,12 @@ class MispFeedReading:
     def _is_wanted(self, uuid: str, time: str) -> bool:
         return not self._is_news or self._known.get(uuid) != time
 
-    def _require_most(self, host: str, missing: list[str], asked: int) -> None:
+    def _require_most(self, host: str, missing: list[str], asked: int, named: int) -> None:
+        """Of all that the manifest names: news may be no more than what was missing before."""
         if not missing:
             return
         told = f"{len(missing):,} of {asked:,} events that the manifest of {host} names, as"
-        if len(missing) > asked * MAX_MISSING:
+        if len(missing) > named * MAX_MISSING:
             raise FeedError(
                 f"{told} {missing[0]}.json, are not there: correct the location, or tell the "
                 "feed's publisher"
