@@ -180,6 +180,29 @@ def test_news_may_be_none(source, now, asked):
     assert (read.listed, read.facts.complete, read.facts.marks.cursor) == (0, False, "c2")
 
 
+def test_broken_news_do_not_hold_up_the_others(source, now, asked):
+    answers.append(FakeReading(f"{A}\nno\nnone\n".encode(), complete=False, cursor="c2"))
+    own = source(type="url")
+    read = read_source(own, now, last=known(own, now, listed=500, cursor="c1"))
+    assert (read.listed, read.facts.rejected, read.facts.marks.cursor) == (1, 2, "c2")
+
+
+def test_what_is_left_out_on_purpose_is_sound(source, now, tmp_path):
+    def url(number: int, status: str, url: str = "http://evil.example/") -> str:
+        return f'"{number}","2026-01-30 12:00:00","{url}{number}","{status}","","kit","","u","x"\n'
+
+    # Many are offline, one is online, two are broken.
+    rows = [url(n, "offline") for n in range(9)] + [url(9, "online"), url(10, "online", "no")]
+    (tmp_path / "feed.csv").write_text("".join([*rows, url(11, "online", "no")]), encoding="utf-8")
+    urlhaus = source(
+        format="urlhaus",
+        location=str(tmp_path / "feed.csv"),
+        disposition_by_tag={"offline": "ignore"},
+    )
+    read = read_source(urlhaus, now)
+    assert (read.listed, read.facts.left_out, read.facts.rejected) == (1, 9, 2)
+
+
 def test_a_reading_that_breaks_in_the_middle_is_an_error(source, now, asked):
     answers.append(FakeReading(A.encode(), b"<html>\n\x1b[31m"))
     with pytest.raises(FeedError, match="list: page 1 is an HTML page") as caught:

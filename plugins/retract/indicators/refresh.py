@@ -92,10 +92,12 @@ def _require_usable(source: Source, snapshot: Snapshot) -> None:
     facts = snapshot.facts
     reasons = [*facts.rejected_examples[:3], *facts.left_out_examples[:3]][:3]
     first = "; ".join(f"{where}: {reason}" for where, reason in reasons)
-    if facts.rejected > facts.usable:
+    sound = facts.usable + facts.left_out
+    # News may be a single entry, and to refuse it would hold up all that come after it.
+    if facts.complete and facts.rejected > sound:
         raise FeedError(
-            f"{facts.rejected:,} entries are broken and only {facts.usable:,} are sound, so this "
-            f"is no such feed: check format and type; {first}"
+            f"{facts.rejected:,} entries are broken and only {sound:,} are sound, so this is no "
+            f"such feed: check format and type; {first}"
         )
     if facts.usable or source.may_be_empty or not facts.complete:
         return
