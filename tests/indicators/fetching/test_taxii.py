@@ -186,6 +186,36 @@ def test_the_next_reading_asks_for_what_was_added_since(pull, pages_by):
     assert len(numbers(second)) < 20, "with a little that is known already"
 
 
+@pytest.mark.parametrize("inclusive", [False, True])
+@pytest.mark.parametrize("digits", [6, 3])
+def test_what_is_read_again_is_told_once(pull, inclusive, digits):
+    server = filled(25, most=10, inclusive=inclusive, header_digits=digits)
+    server.add(T0 + timedelta(hours=2), indicator(100))
+    first = pull(server)
+
+    second = pull(server, first.marks)
+    third = pull(server, second.marks)
+    assert (numbers(second), third.unchanged) == ([100], True)
+    assert third.marks == second.marks
+
+    changed = indicator(100, modified="2026-02-01T00:00:00.000Z")
+    server.add(T0 + timedelta(hours=2, minutes=1), changed)
+    assert numbers(pull(server, third.marks)) == [100, 100]
+
+
+def test_a_collection_that_was_filled_at_once_has_nothing_new(pull):
+    server = filled(25, most=10)
+    first = pull(server)
+    assert pull(server, first.marks).unchanged
+
+
+def test_more_news_than_are_held_are_told_again(pull, monkeypatch):
+    server = filled(25, most=10)
+    first = pull(server)
+    monkeypatch.setattr(taxii, "MAX_HELD", 5_000)
+    assert sorted(numbers(pull(server, first.marks))) == list(range(25))
+
+
 def test_nothing_new_is_no_change_and_the_cursor_stays(pull):
     first = pull(filled(3))
     second = pull(TaxiiServer(), first.marks)

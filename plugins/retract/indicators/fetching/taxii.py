@@ -39,6 +39,9 @@ MAX_IDLE_PAGES: Final = 50
 OVERLAP: Final = timedelta(minutes=10)
 """Read again next time: what is added in one moment, or by a slow writer, may appear later."""
 
+MAX_HELD: Final = 64 * 1024 * 1024
+"""Bytes of news that are held until it is known whether they are those of the last reading."""
+
 _TAXII: Final = "application/taxii+json"
 _ACCEPT: Final = f"{_TAXII};version=2.1"
 _JSON_TYPES: Final = (_TAXII, "application/json", "application/stix+json")
@@ -63,7 +66,7 @@ class TaxiiReading:
     def __init__(self, source: Source, last: Marks, credentials: Credentials) -> None:
         self._source, self._credentials = source, credentials
         self._cursor = _moment(last.cursor) if source.gives_news_only else None
-        self._marks = last
+        self._last = self._marks = last
 
     @property
     def complete(self) -> bool:
@@ -78,13 +81,23 @@ class TaxiiReading:
             if collection is None:
                 raise _no_collection(client, self._source.location)
             pages = _Pages(client, collection, self._cursor, Progress(self._source.name))
-            yield from pages
-        if self._cursor is not None and not pages.objects:
+            held, size = list[Document](), 0
+            for page in pages:
+                held.append(page)
+                size += len(page.data)
+                if self._cursor is None or size > MAX_HELD:
+                    yield from held
+                    held.clear()
+        # What is read again is told once: else the last that was added would never end.
+        is_known = size <= MAX_HELD and pages.digest == self._last.content
+        if self._cursor is not None and (is_known or not pages.objects):
             raise Unchanged
+        yield from held
         ends = [] if self._cursor is None else [self._cursor]
         if pages.added_last is not None:
             ends.append(min(pages.added_last, started) - OVERLAP)
-        self._marks = Marks(cursor=_timestamp(max(ends)) if ends else "")
+        cursor = _timestamp(max(ends)) if ends else ""
+        self._marks = Marks(cursor=cursor, content=pages.digest if cursor else "")
 
     def marks(self) -> Marks:
         return self._marks
@@ -116,6 +129,11 @@ class _Pages:
     def objects(self) -> int:
         """Different ones that came so far."""
         return len(self._seen)
+
+    @property
+    def digest(self) -> str:
+        """Of the versions of objects that came so far, as hex, in whatever order they came."""
+        return blake2b(b"".join(sorted(self._seen)), digest_size=32).hexdigest()
 
     def __iter__(self) -> Iterator[Document]:
         for number in range(1, limits.MAX_DOCUMENTS + 1):
