@@ -36,6 +36,15 @@ def test_a_whole_campaign_is_revoked(installed: Installed) -> None:
     assert in_force(installed) == ["other-evil-7.com"]
 
 
+@pytest.mark.parametrize("kind", ["subject_pattern", "display_name_pattern"])
+def test_a_campaign_rule_is_revoked(installed: Installed, kind: str) -> None:
+    installed.add("overdue invoice # - act*", "--type", kind, campaign="Spring")
+    assert in_force(installed) == ["overdue invoice # - act*"]
+    said = installed.told("revoke", "--campaign", "Spring", "--yes")
+    assert (said["written"], said["version"]) == (True, 2)
+    assert in_force(installed) == []
+
+
 @pytest.mark.parametrize("campaign", ["Spring\tkit", "x" * 300])
 def test_a_campaign_is_found_by_the_name_it_was_entered_with(
     installed: Installed, campaign: str

@@ -248,6 +248,8 @@ class _Sorting:
 
     def _unbounded(self, rule: Listed) -> str:
         """Why a pattern is not used as a campaign rule; empty when it may be."""
+        if rule.revoked:
+            return ""  # whatever it is: it is to end
         if not (rule.campaign or self._source.campaign):
             return "a pattern counts only for a named campaign: say which"
         if rule.expires_at is None and self._source.time_to_live is None:
