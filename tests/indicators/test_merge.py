@@ -527,6 +527,8 @@ class Known:
     listed_at: datetime
     stated_end: datetime | None
     listed: bool = True
+    removed: bool = False
+    """It was still listed when its source was taken out."""
     active: bool = True
     because: End | None = None
     changed_at: datetime | None = None
@@ -560,6 +562,7 @@ class Model:
                 self._expire(one, now)
             else:
                 one.listed, one.listed_at, one.stated_end = True, now, stated_end
+                one.removed = False
                 self._list_again(one, now)
         for value, one in self.known.items():
             if value not in entries and complete:
@@ -579,6 +582,7 @@ class Model:
 
     def remove(self, now: datetime) -> None:
         for one in self.known.values():
+            one.removed = one.removed or one.listed
             one.listed = False
             self._turn(one, now, End.SOURCE_REMOVED)
         self.read = False
@@ -701,7 +705,7 @@ def _compare(rows: pl.DataFrame, model: Model, now: datetime) -> None:
         assert found["changed_at"] == one.changed_at
         late = one.listed_at - found["last_seen"]
         assert timedelta(0) <= late <= STAMP_EVERY
-        if not one.listed and one.because not in (End.REVOKED, End.SOURCE_REMOVED):
+        if not one.listed and not one.removed and one.because is not End.REVOKED:
             assert late == timedelta(0), "what is no longer listed has the exact time"
 
 
