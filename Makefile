@@ -38,7 +38,8 @@ install: $(PACKAGE) ## Make .venv with the pinned requirements (PYTHON=… choos
 
 .PHONY: test
 test: lint types floors ## Run all checks and all tests (PYTEST_ARGS="-k …" narrows them)
-	@$(BIN)/pytest $(PYTEST_ARGS)
+	@$(call pytest,-m "not end_to_end" -n 2)
+	@$(call pytest,-m end_to_end)
 
 .PHONY: fuzz
 fuzz: $(DEV) ## Give every parser damaged input (SECONDS=60), and count it
@@ -82,6 +83,12 @@ clean: ## Delete .venv, var/ and the tools' caches (`make down` first)
 	@rm -rf .venv var .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@rm -rf plugins/*.egg-info include/*.egg-info *.egg-info build
 	@find dags plugins include tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Those that need the machine's cores for themselves run after all others. pytest ends with 5 when
+# the arguments leave no test in one of the two.
+define pytest
+$(BIN)/pytest $(1) $(PYTEST_ARGS) || { code=$$?; test -n "$(PYTEST_ARGS)" -a $$code -eq 5; }
+endef
 
 # --- the virtual environment ----------------------------------------------------------------
 
