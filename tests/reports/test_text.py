@@ -6,7 +6,7 @@ import re
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from retract.reports.text import clipped, defanged, spreadsheet_safe, visible, words
@@ -84,6 +84,7 @@ def test_links_are_defanged(text: str, shown: str) -> None:
 _LINKABLE = re.compile(r"https?:|[^\s.\[]\.[^\W\d_]{2}", re.IGNORECASE)
 
 
+@example("0.A.A0")
 @given(ANY_TEXT | HOSTILE_TEXT)
 def test_nothing_is_left_to_make_a_link_of(text: str) -> None:
     shown = defanged(text)

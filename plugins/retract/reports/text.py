@@ -19,7 +19,7 @@ PROVIDER_NAMES: Final = {
 _JOINERS = "\u200c\u200d"
 
 _SCHEME = re.compile(r"(h)tt(?=ps?\s*:)", re.IGNORECASE)
-_DOT_BEFORE_A_LABEL = re.compile(r"(?<=[^\s.])[.\u3002\uff0e\uff61](?=[^\W\d_](?![\s.]|$))")
+_DOT_BEFORE_A_LABEL = re.compile(r"(?<=[^\s.])[.\u3002\uff0e\uff61](?=[^\W\d_](?![\s.]|\[\.\]|$))")
 _IP_ADDRESS = re.compile(r"(?<![\d.])(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})(?![\d.])")
 
 # A spreadsheet whose list separator is a semicolon splits there, inside quotation marks too.
