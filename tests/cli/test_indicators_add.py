@@ -475,3 +475,13 @@ def test_as_a_program_of_its_own_it_does_not_import_airflow(installed: Installed
     )
     assert result.returncode == 0, result.stderr
     assert "Entered as version" in result.stdout
+
+
+def test_a_mails_source_is_refused_with_what_to_paste_instead(installed: Installed) -> None:
+    source = (
+        "Received: from a by b\nMIME-Version: 1.0\nContent-Type: text/plain\n\n"
+        "https://ev=\nil.example/\n"
+    )
+    result = installed.run("add", "--campaign", "W", "-", input=source)
+    assert result.exit_code == 2
+    assert "as it is displayed" in words(result.stderr)

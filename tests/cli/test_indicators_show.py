@@ -140,6 +140,7 @@ def test_a_rule_covers_a_display_name(installed: Installed) -> None:
 
 
 def test_an_allow_rule_that_covers_it_is_told(installed: Installed) -> None:
+    installed.deliver("ann", body="nothing of it")
     rule = "allow: [{value: evil-login-7.com, reason: a drill of ours, until: 2099-01-01}]\n"
     installed.policy_file.write_text(installed.policy_file.read_text() + rule)
     said = installed.told("show", "www.evil-login-7.com")
@@ -184,9 +185,9 @@ def test_hits_are_told_also_when_it_is_held_back_or_over(installed: Installed) -
 
 def test_before_anything_was_collected_or_refreshed(installed: Installed) -> None:
     result = installed.run("show", "evil-login-7.com")
-    assert result.exit_code == 0
-    assert "No source lists it" in result.stdout
-    assert "no copy that the lake remembers" in words(result.stdout)
+    assert result.exit_code == 2
+    assert "there is no lake at" in result.stderr
+    assert "RETRACT_HOME" in result.stderr
 
 
 def test_a_campaign_with_its_indicators_and_hits(installed: Installed) -> None:

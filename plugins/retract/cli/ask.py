@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import signal
 import sys
 from pathlib import Path
 from typing import Final
@@ -18,6 +19,8 @@ def confirmed(question: str, *, stdin_is_read: bool) -> bool | None:
     ``stdin_is_read``: the standard input held something else, so the answer comes from the
     process's terminal itself.
     """
+    # Importing polars takes the interrupt away: at a prompt Ctrl-C has to end the program.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if stdin_is_read:
         try:
             with TERMINAL.open("r+b", buffering=0) as terminal:

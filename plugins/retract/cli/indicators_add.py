@@ -15,7 +15,7 @@ from retract.cli.ask import confirmed, login_name
 from retract.cli.installation import Installation
 from retract.cli.moments import end_of
 from retract.cli.opinions import in_force_of
-from retract.cli.terminal import console, hostile, number_of, step
+from retract.cli.terminal import console, hostile, number_of, plain, step
 from retract.cli.would_hit import would_hit
 from retract.errors import ConfigurationError
 from retract.indicators import analysts
@@ -52,13 +52,22 @@ def run_add(request: Request, clock: Callable[[], datetime]) -> bool:
     """Whether anything was written. Raises RetractError for what cannot be read or written."""
     now = clock()
     opinion = _opinion(request, now)
-    read = pasted(read_text(request.file), request.kind or "auto")
+    text = read_text(request.file)
+    if _is_mail_source(text):
+        raise ConfigurationError(
+            f"{_name(request.file)} is a mail's source, where links are broken over lines and "
+            "encoded: paste the mail as it is displayed, or copy its links"
+        )
+    read = pasted(text, request.kind or "auto")
     if not read.found:
         raise ConfigurationError(_nothing_found(request, read))
     notes = console(stderr=True)
     shown = notes if request.json else console()
+    installation = Installation.open()
+    if not installation.has_lake:
+        lake = f"There is no lake at {installation.settings.lake} yet: is RETRACT_HOME right?"
+        notes.print(plain(lake, style="yellow"))
     with step(notes, "Looking what it would hit"):
-        installation = Installation.open()
         hold_back = installation.hold_back(now)
         snapshot = analysts.entered([(one.type, one.value) for one in read.found], opinion, now)
         rows = analysts.judged(snapshot, now, hold_back)
@@ -83,6 +92,12 @@ def run_add(request: Request, clock: Callable[[], datetime]) -> bool:
     if request.json:
         sys.stdout.write(json_text(addition))
     return addition.written
+
+
+def _is_mail_source(text: str) -> bool:
+    """Whether a whole mail begins it, as it was sent."""
+    names = {line.partition(":")[0].lower() for line in text.lstrip()[:20_000].splitlines()}
+    return names >= {"received", "mime-version", "content-type"}
 
 
 def read_text(file: Path) -> str:

@@ -37,6 +37,7 @@ def run_show(
             tables = campaign_tables(shown)
         else:
             raise ConfigurationError("name a value, or a campaign with --campaign")
+    installation.require_lake()
     (notes if json else console()).print(tables)
     if json:
         sys.stdout.write(json_text(shown))

@@ -16,7 +16,7 @@ from retract.errors import ConfigurationError
 from retract.indicators.feeds import FeedsFile, load_feeds
 from retract.indicators.hold_back.rules import HoldBack
 from retract.installation import Settings
-from retract.lake.store import Lake
+from retract.lake.store import Lake, LakeVersions
 from retract.policy import Policy, load_policy
 from retract.retraction.ledger import Ledger
 from retract.retraction.records import CopyState
@@ -41,6 +41,19 @@ class Installation:
             ]
             raise ConfigurationError("; ".join(wrong)) from error
         return cls(settings, Lake(settings.lake))
+
+    @property
+    def has_lake(self) -> bool:
+        """Whether anything was ever collected or refreshed."""
+        return self.lake.versions() != LakeVersions()
+
+    def require_lake(self) -> None:
+        """Raises ConfigurationError where there is none: "nothing found" would be no answer."""
+        if not self.has_lake:
+            raise ConfigurationError(
+                f"there is no lake at {self.settings.lake} yet: run "
+                "refresh_indicators first, or name the right lake: RETRACT_HOME, RETRACT_LAKE_URL"
+            )
 
     @cached_property
     def policy(self) -> Policy:

@@ -114,11 +114,14 @@ def read_source(settings: Settings, path: str, name: str) -> int:
     return snapshot.listed
 
 
-def commit(settings: Settings, path: str) -> dict[str, Any]:
+def commit(settings: Settings, path: str | None) -> dict[str, Any]:
     """Make what could be read the new version of the indicators. Returns the version.
 
-    Writes the report on it, too. Raises ConfigurationError when a later run was committed.
+    Writes the report on it, too. Raises ConfigurationError when a later run was committed, or when
+    there is no ``path`` because open_refresh failed.
     """
+    if path is None:
+        raise ConfigurationError("there is nothing to commit: the log of open_refresh says why")
     from retract.indicators import refresh
     from retract.indicators.hold_back.rules import HoldBack
     from retract.indicators.snapshot import Snapshot
@@ -202,6 +205,12 @@ def _require_known(feeds: FeedsFile, asked: RefreshParams) -> None:
         raise ConfigurationError(
             f"no enabled source is named {', '.join(map(repr, unknown))}: the feeds file has "
             f"{', '.join(known) or 'none'}"
+        )
+    unread = sorted(set(asked.accept_jumps_of).difference(asked.sources)) if asked.sources else []
+    if unread:
+        raise ConfigurationError(
+            f"accept_jumps_of names {', '.join(unread)}, which this run does not read: name it "
+            "under sources, too, or leave sources empty"
         )
 
 
