@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import polars as pl
 
-from retract.reevaluation.match import looked_up
-
-_LOOKUP = ("type", "key", "lookup")
+from retract.reevaluation.late_lookups import LOOKUP
+from retract.reevaluation.match import is_exact_enough, looked_up
 
 
 def copies_met(
@@ -20,12 +19,12 @@ def copies_met(
     found = [] if indicators.is_empty() else looked_up(messages, observables, indicators.lazy())
     if not found:
         return pl.LazyFrame(schema={"indicator_id": pl.String, "copy_id": pl.String})
-    listed = indicators.lazy().select("indicator_id", "exact_only", *_LOOKUP)
+    listed = indicators.lazy().select("indicator_id", "exact_only", *LOOKUP)
     return (
         pl.concat(found)
-        .select("copy_id", "exact", *_LOOKUP)
-        .join(listed, on=_LOOKUP, how="inner")
-        .filter(pl.col("exact") | ~pl.col("exact_only"))
+        .select("copy_id", "exact", *LOOKUP)
+        .join(listed, on=LOOKUP, how="inner")
+        .filter(is_exact_enough())
         .select("indicator_id", "copy_id")
     )
 

@@ -25,7 +25,8 @@ from retract.observables.domain import canonical_domain
 from retract.observables.host import canonical_ip, is_ip_address
 from retract.observables.network import lies_in
 from retract.observables.url import split_canonical
-from retract.reevaluation.match import current, in_force
+from retract.reevaluation.late_lookups import LOOKUP
+from retract.reevaluation.match import current, is_exact_enough
 
 
 class SourceOpinion(Record):
@@ -80,9 +81,7 @@ def current_of(lake: Lake, values: pl.DataFrame, now: datetime) -> pl.DataFrame:
 
 def in_force_of(lake: Lake, values: pl.DataFrame, now: datetime) -> pl.DataFrame:
     """The indicators in force that are of one of these (type, value) pairs, of any source."""
-    there = in_force(lake.scan_indicators(lake.versions().indicators), now)
-    wanted = values.lazy().select("type", "value")
-    return there.join(wanted, on=["type", "value"], how="semi").collect()
+    return current_of(lake, values, now).filter(pl.col("held_back").is_null())
 
 
 def of_campaign(lake: Lake, campaign: str) -> pl.DataFrame:
@@ -104,8 +103,8 @@ def rows_on(lake: Lake, value: TypedValue) -> pl.DataFrame:
     itself = (pl.col("type") == value[0].value) & (pl.col("value") == value[1])
     seen = _seen_with(value)
     met = (
-        there.join(_lookups(seen).lazy(), on=["type", "key", "lookup"], how="inner")
-        .filter(pl.col("exact") | ~pl.col("exact_only"))
+        there.join(_lookups(seen).lazy(), on=LOOKUP, how="inner")
+        .filter(is_exact_enough())
         .select(INDICATORS_TABLE.schema.names)
     )
     found = pl.concat([there.filter(itself).collect(), met.collect(), _met_late(there, seen)])

@@ -14,6 +14,7 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict
 
 from retract.model import Disposition, ObservableType, Window
+from retract.reevaluation.late_lookups import LOOKUP
 from retract.reevaluation.match import current, delivered_in, looked_up
 
 TOP: Final = 100
@@ -21,8 +22,6 @@ TOP: Final = 100
 
 COPIES_AT_ONCE: Final = 200_000
 """Copies looked at together, unless a single day has more: this bounds the memory."""
-
-_LOOKUP: Final = ("type", "key", "lookup")
 
 
 class _Record(BaseModel):
@@ -108,9 +107,9 @@ def _counted(messages: pl.LazyFrame, observables: pl.LazyFrame, held: pl.LazyFra
     copy_id = pl.col("copy_id")
     return (
         pl.concat(found)
-        .select("copy_id", "exact", *_LOOKUP)
-        .join(held.select(_LOOKUP).unique(), on=_LOOKUP, how="semi")
-        .group_by(_LOOKUP)
+        .select("copy_id", "exact", *LOOKUP)
+        .join(held.select(LOOKUP).unique(), on=LOOKUP, how="semi")
+        .group_by(LOOKUP)
         .agg(copies=copy_id.n_unique(), exactly=copy_id.filter(pl.col("exact")).n_unique())
         .collect(engine="streaming")
     )
@@ -119,9 +118,9 @@ def _counted(messages: pl.LazyFrame, observables: pl.LazyFrame, held: pl.LazyFra
 def _summed(held: pl.DataFrame, counts: pl.DataFrame) -> HeldBackHits:
     severity = {disposition.value: disposition.severity for disposition in Disposition}
     met = (
-        counts.group_by(_LOOKUP)
+        counts.group_by(LOOKUP)
         .agg(pl.col("copies", "exactly").sum())
-        .join(held, on=_LOOKUP)
+        .join(held, on=LOOKUP)
         .with_columns(
             copies=pl.when("exact_only").then("exactly").otherwise("copies"),
             severity=pl.col("disposition").replace_strict(severity, return_dtype=pl.Int32),

@@ -20,7 +20,9 @@ from retract.observables.network import in_networks
 
 log = logging.getLogger(__name__)
 
-LOOKED_UP: Final = ("copy_id", "type", "key", "lookup", "exact", "value")
+LOOKUP: Final = ("type", "key", "lookup")
+"""By what an observable and an indicator are joined: keys may collide, so lookups, too."""
+LOOKED_UP: Final = ("copy_id", *LOOKUP, "exact", "value")
 """The columns of a lookup, stored or late: which copy has it, and for which value."""
 
 MAX_RULES: Final = 1_000
@@ -54,7 +56,7 @@ def late_lookups(
         listed = rules.filter(pl.col("type") == kind.value)
         if not listed.is_empty():
             yield _late(messages.select("copy_id", value=column), listed, _met_by_rules)
-    networks = indicators.filter(_IS_NETWORK).select("type", "key", "lookup").collect()
+    networks = indicators.filter(_IS_NETWORK).select(LOOKUP).collect()
     if not networks.is_empty():
         addresses = observables.filter(_IS_ADDRESS).select("copy_id", "value")
         yield _late(addresses, networks, _met_by_networks)
@@ -67,7 +69,7 @@ def rules_left_out(indicators: pl.LazyFrame) -> list[str]:
 
 def _rules(indicators: pl.LazyFrame) -> pl.DataFrame:
     """The campaign rules, first seen first."""
-    columns = ("type", "key", "lookup", "source", "first_seen", "indicator_id")
+    columns = (*LOOKUP, "source", "first_seen", "indicator_id")
     rules = indicators.filter(_IS_RULE).select(columns).collect()
     return rules.sort("first_seen", "indicator_id")
 
@@ -89,7 +91,7 @@ def _late(
     ``met`` gives the pairs of values and lookups that meet, from the distinct ones of both.
     """
     there = seen.collect()
-    lookups = listed.select("type", "key", "lookup").unique()
+    lookups = listed.select(LOOKUP).unique()
     pairs = met(there["value"].unique(), lookups["lookup"])
     return (
         there.lazy()

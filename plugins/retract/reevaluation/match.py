@@ -14,7 +14,7 @@ from typing import Final
 import polars as pl
 
 from retract.model import Window
-from retract.reevaluation.late_lookups import LOOKED_UP, late_lookups
+from retract.reevaluation.late_lookups import LOOKED_UP, LOOKUP, late_lookups
 
 MATCHES: Final = pl.Schema(
     {
@@ -82,7 +82,7 @@ def meet(
     # a copy is enough, an exact one if there is any, before sources multiply it.
     candidates = (
         pl.concat(found)
-        .group_by("copy_id", "type", "key", "lookup")
+        .group_by("copy_id", *LOOKUP)
         .agg(
             exact=pl.col("exact").any(),
             observable=pl.col("value").sort_by(~pl.col("exact"), pl.col("value")).first(),
@@ -90,8 +90,8 @@ def meet(
         )
     )
     return (
-        candidates.join(indicators, on=["key", "type", "lookup"], how="inner")
-        .filter(pl.col("exact") | ~pl.col("exact_only"))
+        candidates.join(indicators, on=LOOKUP, how="inner")
+        .filter(is_exact_enough())
         .rename({"value": "indicator"})
         .with_columns(all_met=_several("all_met", unless="exact_only"))
         .select(MATCHES.names())
@@ -115,6 +115,11 @@ def looked_up(
         *_stored_lookups(observables, seen, indicators),
         *late_lookups(messages, seen, indicators),
     ]
+
+
+def is_exact_enough() -> pl.Expr:
+    """Of an observable's lookup joined with an indicator: whether the indicator means it."""
+    return pl.col("exact") | ~pl.col("exact_only")
 
 
 def _stored_lookups(
