@@ -189,6 +189,44 @@ class Mailbox:
     address: str
 
 
+class UnwatchedReason(StrEnum):
+    """Why mail in a mailbox is not judged."""
+
+    SUSPENDED = "suspended"
+    """The account is suspended, and the service lets nobody into its mail."""
+    ARCHIVED = "archived"
+    UNLICENSED = "unlicensed"
+    ON_PREMISES = "on_premises"
+    """The mailbox lies on a server that the service's API does not reach."""
+    INACTIVE = "inactive"
+    """The service has no mailbox for the user any more, or not yet."""
+    EXCLUDED = "excluded"
+    """The connection's settings leave it out."""
+    NOT_FOUND = "not_found"
+    """The connection's settings name it, and nobody has the address."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnwatchedMailbox:
+    """An address of a connection whose mail is not judged, and why."""
+
+    connection: str
+    address: str
+    reason: UnwatchedReason
+    detail: str = ""
+    """In the provider's words, where it said more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watermark:
+    """How far a mailbox has been read."""
+
+    since: datetime
+    """Everything delivered from then on is known, up to the moment of ``cursor``. Aware UTC."""
+    cursor: str
+    """What the provider goes on from: its own words, which nobody else reads."""
+
+
 @dataclass(frozen=True, slots=True)
 class Copy:
     """One message in one mailbox, named by the provider's immutable id."""
@@ -223,6 +261,19 @@ class Location:
     """Gmail: the whole set of label ids, sorted. Empty for Microsoft 365."""
     is_read: bool = False
     is_flagged: bool = False
+    replied: bool | None = None
+    """Whether its owner answered it; None where the provider does not tell."""
+    forwarded: bool | None = None
+    """Whether its owner passed it on; None where the provider does not tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A copy that was looked for, and where it lies."""
+
+    copy: Copy
+    received_at: datetime
+    location: Location
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import json
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,12 +20,13 @@ from local_tenant.mailbox import Mailbox as TenantMailbox
 from local_tenant.mailbox import Provider as TenantProvider
 from local_tenant.server import RunningTenant
 from local_tenant.state import Next
+from retract.errors import MailboxError
 from retract.mailboxes.connect import open_mailboxes
-from retract.mailboxes.google_workspace import GoogleWorkspace
-from retract.mailboxes.microsoft365 import Microsoft365
+from retract.mailboxes.google_workspace.provider import GoogleWorkspace
+from retract.mailboxes.microsoft365.provider import Microsoft365
 from retract.mailboxes.protocol import MailboxProvider
 from retract.mailboxes.settings import GoogleWorkspaceSettings, Microsoft365Settings
-from retract.model import Copy, Mailbox, Place
+from retract.model import Action, Copy, Location, Mailbox, Place
 
 NOW = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
 SECRET = "the-secret-nobody-may-see"
@@ -61,6 +62,21 @@ class Script:
             return _next(self.token_lines) if self.token_lines else good
         self.calls.append((method, url))
         return _next(self.lines)
+
+
+def locate(mailboxes: MailboxProvider, copy: Copy) -> Location | None:
+    """Where one copy lies; its error raised."""
+    (seen,) = mailboxes.locate([copy])
+    if isinstance(seen, MailboxError):
+        raise seen
+    return seen
+
+
+def retract(mailboxes: MailboxProvider, copy: Copy, action: Action) -> None:
+    """One copy retracted; its error raised."""
+    (refusal,) = mailboxes.retract([(copy, action)], mailboxes.now() + timedelta(minutes=5))
+    if refusal is not None:
+        raise refusal
 
 
 def _next(lines: list[Answer]) -> Answer:

@@ -18,7 +18,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from fastapi import Request, Response
-from mailbox_bench import Bench
+from mailbox_bench import Bench, locate, retract
 from pydantic import SecretStr
 
 from local_tenant.mailbox import Hosting
@@ -77,9 +77,9 @@ def test_a_mailbox_that_does_not_exist_is_told_by_every_call(bench: Bench) -> No
     with pytest.raises(MailboxUnavailable):
         list(bench.mailboxes.collect(mailbox, window, ()))
     with pytest.raises(MailboxUnavailable):
-        bench.mailboxes.locate(copy)
+        locate(bench.mailboxes, copy)
     with pytest.raises(MailboxUnavailable):
-        bench.mailboxes.retract(copy, Action.TRASH)
+        retract(bench.mailboxes, copy, Action.TRASH)
 
 
 def test_a_user_without_a_mailbox_in_the_cloud_is_told(bench: Bench) -> None:
@@ -164,7 +164,7 @@ def test_a_message_that_vanishes_while_being_collected_is_left_out(bench: Bench)
     at = bench.now - timedelta(hours=1)
     for number in range(3):
         bench.deliver(str(number), at + number * SECOND)
-    found = bench.mailboxes.collect(bench.mailbox, Window(at, bench.now), ())
+    found = iter(bench.mailboxes.collect(bench.mailbox, Window(at, bench.now), ()))
     assert next(found).extraction.subject == "2"
     store = bench.tenant.state.store
     (item,) = (item for item in bench.box.reachable() if item.content.subject == "1")
@@ -184,11 +184,11 @@ def test_an_action_puts_this_copy_and_no_other_where_it_says(bench: Bench, actio
     if not supported(bench, action):
         pytest.skip("Gmail has no soft delete: refused, see below")
     copy, other = bench.deliver("bad"), bench.deliver("good")
-    bench.mailboxes.retract(copy, action)
+    retract(bench.mailboxes, copy, action)
     assert bench.outcome(copy)["place"] == bench.mailboxes.destination(action)
     assert bench.outcome(other)["place"] == Place.INBOX
     assert [change["message_id"] for change in bench.changes()] == [copy.message_id]
-    location = bench.mailboxes.locate(copy)
+    location = locate(bench.mailboxes, copy)
     seen = Place.PURGED if location is None else location.place
     assert seen is bench.mailboxes.destination(action)
 
@@ -198,7 +198,7 @@ def test_soft_delete_goes_where_the_setting_says_and_back(bench: Bench) -> None:
         with pytest.raises(ActionNotSupported, match="soft_delete"):
             bench.mailboxes.destination(Action.SOFT_DELETE)
         with pytest.raises(ActionNotSupported, match="soft_delete"):
-            bench.mailboxes.retract(bench.deliver(), Action.SOFT_DELETE)
+            retract(bench.mailboxes, bench.deliver(), Action.SOFT_DELETE)
         assert bench.changes() == []
         return
     for folder, place in (
@@ -206,12 +206,12 @@ def test_soft_delete_goes_where_the_setting_says_and_back(bench: Bench) -> None:
         ("recoverable_items", Place.RECOVERABLE),
     ):
         copy = bench.deliver()
-        before, recorded = bench.outcome(copy), bench.mailboxes.locate(copy)
+        before, recorded = bench.outcome(copy), locate(bench.mailboxes, copy)
         assert recorded is not None
         with closing(bench.with_settings(soft_delete_folder=folder)) as mailboxes:
-            mailboxes.retract(copy, Action.SOFT_DELETE)
+            retract(mailboxes, copy, Action.SOFT_DELETE)
             assert mailboxes.destination(Action.SOFT_DELETE) is place
-            location = mailboxes.locate(copy)
+            location = locate(mailboxes, copy)
             assert location is not None
             assert location.place is place
             assert bench.outcome(copy)["place"] == place
@@ -222,7 +222,7 @@ def test_soft_delete_goes_where_the_setting_says_and_back(bench: Bench) -> None:
 def test_no_action_is_no_action(bench: Bench) -> None:
     copy = bench.deliver()
     with pytest.raises(ActionNotSupported):
-        bench.mailboxes.retract(copy, Action.NO_ACTION)
+        retract(bench.mailboxes, copy, Action.NO_ACTION)
     assert bench.changes() == []
 
 
@@ -232,14 +232,14 @@ def test_gmail_hard_delete_must_be_allowed_by_the_connection(bench: Bench) -> No
     copy = bench.deliver()
     with closing(bench.with_settings(allow_hard_delete=False)) as mailboxes:
         with pytest.raises(ActionNotSupported, match="allow_hard_delete"):
-            mailboxes.retract(copy, Action.HARD_DELETE)
-        mailboxes.retract(copy, Action.TRASH)
+            retract(mailboxes, copy, Action.HARD_DELETE)
+        retract(mailboxes, copy, Action.TRASH)
     assert bench.outcome(copy)["place"] == Place.TRASH
 
 
 def test_a_location_tells_read_and_flag_state(bench: Bench) -> None:
     copy = bench.deliver(read=True)
-    location = bench.mailboxes.locate(copy)
+    location = locate(bench.mailboxes, copy)
     assert location is not None
     assert (location.place, location.is_read, location.is_flagged) == (Place.INBOX, True, False)
     if bench.mailbox.provider is Provider.MICROSOFT365:
@@ -259,9 +259,9 @@ def test_a_copy_that_is_gone(bench: Bench) -> None:
         status=200,
         place=TenantPlace.GONE,
     )
-    assert bench.mailboxes.locate(copy) is None
+    assert locate(bench.mailboxes, copy) is None
     with pytest.raises(MessageNotFound):
-        bench.mailboxes.retract(copy, Action.TRASH)
+        retract(bench.mailboxes, copy, Action.TRASH)
 
 
 # ---- restore -----------------------------------------------------------------------------
@@ -286,20 +286,20 @@ def test_restore_brings_everything_back(bench: Bench, action: Action, own_place:
     if not supported(bench, action):
         pytest.skip("Gmail has no soft delete")
     copy = in_a_place_of_the_users_own(bench) if own_place else bench.deliver()
-    before, recorded = bench.outcome(copy), bench.mailboxes.locate(copy)
+    before, recorded = bench.outcome(copy), locate(bench.mailboxes, copy)
     assert recorded is not None
-    bench.mailboxes.retract(copy, action)
+    retract(bench.mailboxes, copy, action)
     assert bench.outcome(copy) != before
     bench.mailboxes.restore(copy, recorded)
     assert bench.outcome(copy) == before
-    assert bench.mailboxes.locate(copy) == recorded
+    assert locate(bench.mailboxes, copy) == recorded
 
 
 def test_restore_undoes_what_happened_to_the_marks_meanwhile(bench: Bench) -> None:
     copy = bench.deliver()
-    before, recorded = bench.outcome(copy), bench.mailboxes.locate(copy)
+    before, recorded = bench.outcome(copy), locate(bench.mailboxes, copy)
     assert recorded is not None
-    bench.mailboxes.retract(copy, Action.TRASH)
+    retract(bench.mailboxes, copy, Action.TRASH)
     item = bench.box.items[copy.message_id]
     if bench.mailbox.provider is Provider.MICROSOFT365:
         item.read = item.flagged = True
@@ -311,9 +311,9 @@ def test_restore_undoes_what_happened_to_the_marks_meanwhile(bench: Bench) -> No
 
 def test_restore_twice_changes_nothing_more(bench: Bench) -> None:
     copy = bench.deliver()
-    recorded = bench.mailboxes.locate(copy)
+    recorded = locate(bench.mailboxes, copy)
     assert recorded is not None
-    bench.mailboxes.retract(copy, Action.JUNK)
+    retract(bench.mailboxes, copy, Action.JUNK)
     bench.mailboxes.restore(copy, recorded)
     done = bench.changes()
     bench.mailboxes.restore(copy, recorded)
@@ -322,9 +322,9 @@ def test_restore_twice_changes_nothing_more(bench: Bench) -> None:
 
 def test_restore_when_the_users_own_place_is_gone(bench: Bench) -> None:
     copy = in_a_place_of_the_users_own(bench)
-    recorded = bench.mailboxes.locate(copy)
+    recorded = locate(bench.mailboxes, copy)
     assert recorded is not None
-    bench.mailboxes.retract(copy, Action.TRASH)
+    retract(bench.mailboxes, copy, Action.TRASH)
     for folder in [f for f in bench.box.folders.values() if f.display_name == "Projects"]:
         del bench.box.folders[folder.folder_id]
     for label in [label for label in bench.box.labels.values() if label.name == "Projects"]:
@@ -335,9 +335,9 @@ def test_restore_when_the_users_own_place_is_gone(bench: Bench) -> None:
 
 def test_what_was_purged_cannot_be_restored(bench: Bench) -> None:
     copy = bench.deliver()
-    recorded = bench.mailboxes.locate(copy)
+    recorded = locate(bench.mailboxes, copy)
     assert recorded is not None
-    bench.mailboxes.retract(copy, Action.HARD_DELETE)
+    retract(bench.mailboxes, copy, Action.HARD_DELETE)
     with pytest.raises(ActionNotSupported, match="out of reach"):
         bench.mailboxes.restore(copy, recorded)
     with pytest.raises(ActionNotSupported):
@@ -370,8 +370,8 @@ def test_a_wrong_secret_is_told_without_telling_it(bench: Bench, tmp_path: Path)
     with closing(bench.with_settings(**wrong_secret(bench, tmp_path))) as mailboxes:
         for call in (
             lambda: list(mailboxes.list_mailboxes()),
-            lambda: mailboxes.locate(copy),
-            lambda: mailboxes.retract(copy, Action.TRASH),
+            lambda: locate(mailboxes, copy),
+            lambda: retract(mailboxes, copy, Action.TRASH),
         ):
             with pytest.raises(AuthenticationFailed) as caught:
                 call()
@@ -395,7 +395,7 @@ def test_an_unreachable_tenant_is_told(bench: Bench) -> None:
         with pytest.raises(TenantUnreachable):
             list(mailboxes.list_mailboxes())
         with pytest.raises(TenantUnreachable):
-            mailboxes.retract(copy, Action.TRASH)
+            retract(mailboxes, copy, Action.TRASH)
     gc.collect()
 
 
@@ -417,10 +417,10 @@ def test_a_change_answered_with_504_is_not_repeated(bench: Bench) -> None:
 
     bench.door.fault = done_but_504
     with pytest.raises(OutcomeUnknown):
-        bench.mailboxes.retract(copy, Action.TRASH)
+        retract(bench.mailboxes, copy, Action.TRASH)
     bench.door.fault = None
     assert len(bench.changes()) == 1
-    location = bench.mailboxes.locate(copy)
+    location = locate(bench.mailboxes, copy)
     assert location is not None
     assert location.place is Place.TRASH
 
@@ -435,12 +435,12 @@ def test_a_change_whose_answer_does_not_come_is_not_repeated(bench: Bench) -> No
         return response
 
     with closing(bench.with_settings(timeout_seconds=0.7)) as mailboxes:
-        mailboxes.locate(copy)
+        locate(mailboxes, copy)
         bench.door.fault = done_but_late
         with pytest.raises(OutcomeUnknown):
-            mailboxes.retract(copy, Action.TRASH)
+            retract(mailboxes, copy, Action.TRASH)
         bench.door.fault = None
-        assert mailboxes.locate(copy) is not None
+        assert locate(mailboxes, copy) is not None
     assert len(bench.changes()) == 1
 
 
@@ -457,7 +457,7 @@ def test_short_throttling_is_waited_for(bench: Bench) -> None:
         return Response(status_code=status, headers={"Retry-After": "0.05"})
 
     bench.door.fault = busy_at_first
-    bench.mailboxes.retract(copy, Action.JUNK)
+    retract(bench.mailboxes, copy, Action.JUNK)
     assert len(bench.changes()) == 1
     assert bench.outcome(copy)["place"] == Place.JUNK
 
@@ -472,7 +472,7 @@ def test_long_throttling_is_told_on(bench: Bench) -> None:
 
     bench.door.fault = busy
     with pytest.raises(Throttled) as caught:
-        bench.mailboxes.retract(copy, Action.JUNK)
+        retract(bench.mailboxes, copy, Action.JUNK)
     assert caught.value.retry_after == 120
     assert bench.changes() == []
 

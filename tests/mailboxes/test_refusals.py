@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 import httplib2
 import httpx
 import pytest
-from mailbox_bench import SECRET, Answer, Scripted
+from mailbox_bench import SECRET, Answer, Scripted, locate, retract
 
 from retract.errors import (
     AuthenticationFailed,
@@ -72,7 +72,7 @@ def test_the_providers_own_code_decides(
     bench = scripted(provider)
     bench.script.lines = [refusal(provider, status, code)]
     with pytest.raises(MailboxError) as caught:
-        bench.mailboxes.retract(bench.copy, Action.TRASH)
+        retract(bench.mailboxes, bench.copy, Action.TRASH)
     assert type(caught.value) is error
     assert caught.value.code == (code or f"HTTP {status}")
     assert SECRET not in str(caught.value)
@@ -86,7 +86,7 @@ def test_a_refusal_is_told_on_one_line(scripted: Make, provider: Provider) -> No
     hostile = "No\x00\x1b[31m\r\u202e."
     bench.script.lines = [refusal(provider, 400, "Error\nforged", hostile)]
     with pytest.raises(MailboxError) as told:
-        bench.mailboxes.locate(bench.copy)
+        locate(bench.mailboxes, bench.copy)
     assert str(told.value).isprintable()
     assert "forged" in str(told.value)
 
@@ -100,11 +100,11 @@ def test_a_failing_service_without_a_proper_body(
     bench = scripted(provider)
     bench.script.lines = [(status, {}, body)]
     with pytest.raises(TenantUnreachable):
-        bench.mailboxes.locate(bench.copy)
+        locate(bench.mailboxes, bench.copy)
     assert len(bench.script.calls) == 3
     bench.script.calls.clear()
     with pytest.raises(OutcomeUnknown):
-        bench.mailboxes.retract(bench.copy, Action.TRASH)
+        retract(bench.mailboxes, bench.copy, Action.TRASH)
     assert len(bench.script.calls) == 1
 
 
@@ -114,7 +114,7 @@ def test_a_success_that_makes_no_sense(scripted: Make, provider: Provider, body:
     bench = scripted(provider)
     bench.script.lines = [(200, {}, body)]
     with pytest.raises(MailboxError):
-        bench.mailboxes.locate(bench.copy)
+        locate(bench.mailboxes, bench.copy)
     with pytest.raises(MailboxError):
         list(bench.mailboxes.collect(bench.mailbox, DAY, ()))
 
@@ -140,11 +140,11 @@ def test_a_broken_connection(
     bench = scripted(provider)
     bench.script.lines = [broken]
     with pytest.raises(error):
-        bench.mailboxes.retract(bench.copy, Action.TRASH)
+        retract(bench.mailboxes, bench.copy, Action.TRASH)
     # What was never sent may be tried again; what may have arrived may not.
     assert len(bench.script.calls) == (3 if error is TenantUnreachable else 1)
     with pytest.raises(TenantUnreachable):
-        bench.mailboxes.locate(bench.copy)
+        locate(bench.mailboxes, bench.copy)
 
 
 @pytest.mark.parametrize("provider", Provider)
@@ -152,11 +152,11 @@ def test_a_withdrawn_token_is_renewed_once(scripted: Make, provider: Provider) -
     bench = scripted(provider)
     unauthorized = refusal(provider, 401, "InvalidAuthenticationToken")
     bench.script.lines = [unauthorized, (200, {}, {})]
-    bench.mailboxes.retract(bench.copy, Action.TRASH)
+    retract(bench.mailboxes, bench.copy, Action.TRASH)
     assert bench.script.tokens == 2
     bench.script.lines = [unauthorized]
     with pytest.raises(AuthenticationFailed):
-        bench.mailboxes.retract(bench.copy, Action.TRASH)
+        retract(bench.mailboxes, bench.copy, Action.TRASH)
     assert bench.script.tokens <= 5
 
 
@@ -169,7 +169,7 @@ def test_throttling_without_end_ends(
     status, _, body = refusal(provider, 429, "rateLimitExceeded")  # type: ignore[misc]
     bench.script.lines = [(status, {"Retry-After": retry_after} if retry_after else {}, body)]
     with pytest.raises(Throttled):
-        bench.mailboxes.retract(bench.copy, Action.TRASH)
+        retract(bench.mailboxes, bench.copy, Action.TRASH)
     assert 3 < len(bench.script.calls) < 100
     assert sum(bench.script.waits) <= 20
 
@@ -203,7 +203,7 @@ def test_a_refused_sign_in_says_what_to_mend(
     body = {"error": code, "error_description": f"{told}\r\nTrace ID: 1"}
     bench.script.token_lines = [(status, {}, body)]
     with pytest.raises(error, match=advice) as caught:
-        bench.mailboxes.locate(bench.copy)
+        locate(bench.mailboxes, bench.copy)
     assert SECRET not in str(caught.value)
     assert "Trace ID" not in str(caught.value)
     assert bench.script.calls == []
@@ -214,7 +214,7 @@ def test_the_code_of_a_refused_sign_in_is_kept(scripted: Make) -> None:
     body = {"error": "invalid_client", "error_description": "AADSTS7000215: Invalid secret."}
     bench.script.token_lines = [(401, {}, body)]
     with pytest.raises(AuthenticationFailed) as caught:
-        bench.mailboxes.locate(bench.copy)
+        locate(bench.mailboxes, bench.copy)
     assert caught.value.code == "AADSTS7000215"
 
 
@@ -350,12 +350,12 @@ def test_a_folder_shares_the_place_of_the_one_around_it(
     own = {"id": "own", "displayName": "Old", "parentFolderId": "older"}
     older = {"id": "older", "displayName": "Older", "parentFolderId": inside}
     bench.script.lines = [(200, {}, state), *known, (200, {}, own), (200, {}, older)]
-    location = bench.mailboxes.locate(bench.copy)
+    location = locate(bench.mailboxes, bench.copy)
     assert location is not None
     assert (location.place, location.folder_name) == (place, "Old")
     bench.script.lines = [(200, {}, state)]
     bench.script.calls.clear()
-    assert bench.mailboxes.locate(bench.copy) == location
+    assert locate(bench.mailboxes, bench.copy) == location
     assert len(bench.script.calls) == 1  # folders are asked for once
 
 
@@ -368,9 +368,9 @@ def test_a_folder_that_could_not_be_asked_for_is_asked_for_again(scripted: Make)
     ]
     bench.script.lines = [state, *known[:3], (400, {}, {})]
     with pytest.raises(MailboxError):
-        bench.mailboxes.locate(bench.copy)
+        locate(bench.mailboxes, bench.copy)
     bench.script.lines = [state, *known[3:]]
-    location = bench.mailboxes.locate(bench.copy)
+    location = locate(bench.mailboxes, bench.copy)
     assert location is not None
     assert location.place == "sent"
 
@@ -388,7 +388,7 @@ def test_every_call_asks_for_ids_that_last(scripted: Make, monkeypatch: pytest.M
     bench = scripted(MICROSOFT)
     bench.script.lines = [(200, {}, {"value": []})]
     list(bench.mailboxes.list_mailboxes())
-    bench.mailboxes.retract(bench.copy, Action.HARD_DELETE)
+    retract(bench.mailboxes, bench.copy, Action.HARD_DELETE)
     assert preferences == ['IdType="ImmutableId"'] * 2
     assert bench.script.calls[-1][0] == "POST"
     assert bench.script.calls[-1][1].endswith("/messages/message-1/permanentDelete")

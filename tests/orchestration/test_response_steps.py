@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -16,17 +16,21 @@ from retract.indicators.feeds import load_feeds
 from retract.indicators.hold_back.rules import OWN_DOMAIN
 from retract.installation import Settings
 from retract.lake.store import Lake
+from retract.mailboxes.protocol import MailboxReading
+from retract.mailboxes.reading import WholeReading
 from retract.model import (
     Action,
     CollectedMessage,
     Copy,
     Extraction,
+    Found,
     Location,
     Mailbox,
     Observable,
     ObservableType,
     Place,
     Provider,
+    Watermark,
     Window,
 )
 from retract.observables import EXTRACTOR_VERSION
@@ -90,22 +94,38 @@ class FakeTenant:
         return Mailbox(self.provider, self.connection, f"id of {address}", address)
 
     def collect(
-        self, mailbox: Mailbox, window: Window, known: Collection[str]
-    ) -> Iterator[CollectedMessage]:
+        self,
+        mailbox: Mailbox,
+        window: Window,
+        known: Collection[str],
+        watermark: Watermark | None = None,
+    ) -> MailboxReading:
         if self.fails:
             raise self.fails
-        for message in self.boxes[mailbox.address]:
-            if message.received_at in window and message.copy.message_id not in known:
-                yield message
+        return WholeReading(
+            message
+            for message in self.boxes[mailbox.address]
+            if message.received_at in window and message.copy.message_id not in known
+        )
 
-    def locate(self, copy: Copy) -> Location | None:
-        return Location(self.places[copy.message_id])
+    def locate(self, copies: Sequence[Copy]) -> list[Location | MailboxError | None]:
+        return [Location(self.places[copy.message_id]) for copy in copies]
+
+    def find(self, copies: Sequence[Copy]) -> list[tuple[Found, ...] | MailboxError]:
+        raise NotImplementedError
+
+    def read(self, copies: Sequence[Copy]) -> list[Extraction | MailboxError]:
+        raise NotImplementedError
 
     def destination(self, action: Action) -> Place:
         return {Action.JUNK: Place.JUNK, Action.TRASH: Place.TRASH}[action]
 
-    def retract(self, copy: Copy, action: Action) -> None:
-        self.places[copy.message_id] = self.destination(action)
+    def retract(
+        self, retractions: Sequence[tuple[Copy, Action]], until: datetime
+    ) -> list[MailboxError | None]:
+        for copy, action in retractions:
+            self.places[copy.message_id] = self.destination(action)
+        return [None for _ in retractions]
 
     def restore(self, copy: Copy, location: Location) -> None:
         raise NotImplementedError

@@ -1,10 +1,11 @@
 """A mail provider in memory, with a script of what goes wrong."""
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from enum import StrEnum
+from functools import partial
 
 from retract.errors import (
     ActionNotSupported,
@@ -17,14 +18,19 @@ from retract.errors import (
     TenantUnreachable,
     Throttled,
 )
+from retract.mailboxes.protocol import MailboxReading
+from retract.mailboxes.reading import answered
 from retract.model import (
     Action,
-    CollectedMessage,
     Copy,
+    Extraction,
+    Found,
     Location,
     Mailbox,
     Place,
     Provider,
+    UnwatchedMailbox,
+    Watermark,
     Window,
 )
 
@@ -93,7 +99,21 @@ class FakeProvider:
     def deliver(self, copy: Copy, location: Location = INBOX) -> None:
         self.locations[copy.message_id] = location
 
-    def locate(self, copy: Copy) -> Location | None:
+    def locate(self, copies: Sequence[Copy]) -> list[Location | MailboxError | None]:
+        return [answered(partial(self.locate_one, copy)) for copy in copies]
+
+    def retract(
+        self, retractions: Sequence[tuple[Copy, Action]], until: datetime
+    ) -> list[MailboxError | None]:
+        return [answered(partial(self.retract_one, copy, action)) for copy, action in retractions]
+
+    def find(self, copies: Sequence[Copy]) -> list[tuple[Found, ...] | MailboxError]:
+        return [() for _ in copies]
+
+    def read(self, copies: Sequence[Copy]) -> list[Extraction | MailboxError]:
+        raise NotImplementedError
+
+    def locate_one(self, copy: Copy) -> Location | None:
         failures = self.locate_fails[copy.message_id]
         if failures and (failure := failures.pop(0)) is not None:
             if isinstance(failure, Crash):
@@ -106,7 +126,7 @@ class FakeProvider:
             raise ActionNotSupported(f"no {action}")
         return self.destinations[action]
 
-    def retract(self, copy: Copy, action: Action) -> None:
+    def retract_one(self, copy: Copy, action: Action) -> None:
         faults = self.faults[copy.message_id]
         fault = faults.pop(0) if faults else None
         if fault is Fault.CRASH_BEFORE:
@@ -157,15 +177,19 @@ class FakeProvider:
 
     # --- the rest of the protocol, not used here ---
 
-    def list_mailboxes(self) -> Iterator[Mailbox]:
+    def list_mailboxes(self) -> Iterator[Mailbox | UnwatchedMailbox]:
         raise NotImplementedError
 
     def mailbox(self, address: str) -> Mailbox:
         raise NotImplementedError
 
     def collect(
-        self, mailbox: Mailbox, window: Window, known: Collection[str]
-    ) -> Iterator[CollectedMessage]:
+        self,
+        mailbox: Mailbox,
+        window: Window,
+        known: Collection[str],
+        watermark: Watermark | None = None,
+    ) -> MailboxReading:
         raise NotImplementedError
 
     def now(self) -> datetime:

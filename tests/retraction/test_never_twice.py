@@ -88,7 +88,7 @@ class TwoWorkersOneCopy(RuleBasedStateMachine):
         worker = self.workers[who]
         if worker.looked_at is None:
             seen, looked_at = self.state(), self.clock()
-            self.workers[who] = Worker(seen, looked_at, self.provider.locate(self.copy))
+            self.workers[who] = Worker(seen, looked_at, self.provider.locate_one(self.copy))
         elif worker.claim is None:
             self.workers[who] = self.claimed(worker, action)
         elif not worker.called:
@@ -125,10 +125,10 @@ class TwoWorkersOneCopy(RuleBasedStateMachine):
         worker.called = True
         if self.clock() < worker.claim.expires_at:
             with suppress(MessageNotFound):
-                self.provider.retract(self.copy, worker.claim.action)
+                self.provider.retract_one(self.copy, worker.claim.action)
 
     def settle(self, claim: Claim) -> None:
-        here = self.provider.locate(self.copy)
+        here = self.provider.locate_one(self.copy)
         try:
             if self.reached(here, claim.action):
                 there = here or Location(Place.PURGED)

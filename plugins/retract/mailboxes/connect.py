@@ -9,8 +9,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from retract.errors import ConnectionSettingsError
-from retract.mailboxes.google_workspace import GoogleWorkspace
-from retract.mailboxes.microsoft365 import Microsoft365
+from retract.mailboxes.google_workspace.provider import GoogleWorkspace
+from retract.mailboxes.microsoft365.provider import Microsoft365
 from retract.mailboxes.protocol import MailboxProvider
 from retract.mailboxes.settings import GoogleWorkspaceSettings, Microsoft365Settings
 from retract.model import Provider

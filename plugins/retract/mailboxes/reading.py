@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import TypeVar
 
 from retract.errors import (
@@ -15,7 +16,7 @@ from retract.errors import (
     TenantUnreachable,
     Throttled,
 )
-from retract.model import Extraction
+from retract.model import CollectedMessage, Extraction, Watermark
 
 _LOG = logging.getLogger(__name__)
 
@@ -66,3 +67,25 @@ def without_content(error: MailboxError, internet_message_id: str = "") -> Extra
         observables=(),
         problems=(f"the content could not be read: {error}",),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class WholeReading:
+    """A reading that leaves no watermark: the next one reads everything anew."""
+
+    messages: Iterable[CollectedMessage]
+
+    def __iter__(self) -> Iterator[CollectedMessage]:
+        return iter(self.messages)
+
+    @property
+    def watermark(self) -> Watermark | None:
+        return None
+
+
+def answered(ask: Callable[[], R]) -> R | MailboxError:
+    """What ``ask`` returns or raises."""
+    try:
+        return ask()
+    except MailboxError as error:
+        return error

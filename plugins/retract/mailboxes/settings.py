@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import ssl
 from collections.abc import Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -52,10 +53,41 @@ def _certificates(value: Path) -> Path:
     return value
 
 
+Address = Annotated[str, Field(min_length=3, pattern=r"^[^@\s]+@[^@\s]+$")]
 HttpsUrl = Annotated[str, AfterValidator(_https_url)]
 """An https address without a slash at its end."""
 HttpsRoot = Annotated[str, AfterValidator(_https_root)]
 """The same without a path."""
+
+
+class Watch(BaseModel):
+    """Which mailboxes of a tenant are watched: all of them when none are named."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    addresses: tuple[Address, ...] = ()
+    addresses_file: FilePath | None = None
+    """One address a line; empty lines and those that begin with # are passed over."""
+    groups: tuple[str, ...] = ()
+    """Addresses or ids of groups: their members, those of groups inside them included."""
+    exclude: tuple[Address, ...] = ()
+    """Addresses that are left out all the same."""
+
+    @property
+    def everyone(self) -> bool:
+        """Whether nothing narrows it."""
+        return not (self.addresses or self.addresses_file or self.groups)
+
+
+class CollectFrom(StrEnum):
+    """Where a connection's delivered mail is learnt from."""
+
+    MAILBOXES = "mailboxes"
+    """The mailboxes themselves, message by message."""
+    ADVANCED_HUNTING = "advanced_hunting"
+    """Microsoft Defender's tables of delivered mail. Microsoft 365 only."""
+    GATEWAY_FILES = "gateway_files"
+    """What a mail gateway writes down of what it delivered."""
 
 
 class ConnectionSettings(BaseModel):
@@ -69,6 +101,10 @@ class ConnectionSettings(BaseModel):
     """How long one request may take to answer."""
     max_wait_seconds: float = Field(default=20, ge=0)
     """How long one call may wait in all when the provider asks for patience."""
+    watch: Watch = Watch()
+    collect_from: CollectFrom = CollectFrom.MAILBOXES
+    gateway_files: str = ""
+    """Where a mail gateway's files lie: a path with wildcards, for gateway_files only."""
 
 
 class Microsoft365Settings(ConnectionSettings):
@@ -87,6 +123,8 @@ class Microsoft365Settings(ConnectionSettings):
     """Which headers of a message the tenant's own receivers wrote."""
     page_size: int = Field(default=100, ge=1, le=1000)
     """Messages a listing asks for at once; the service may answer a large one with 504."""
+    requests_per_second: float = Field(default=2000, gt=0)
+    """How many calls the whole application may make in a second, all workers together."""
 
     @property
     def authority(self) -> str:
@@ -105,7 +143,7 @@ class GoogleWorkspaceSettings(ConnectionSettings):
     service_account_file: FilePath | None = None
     service_account_info: Annotated[SecretStr, BeforeValidator(_as_json)] | None = None
     """The JSON text of the key file, where there is no file."""
-    admin_subject: str = Field(min_length=3, pattern=r"^[^@\s]+@[^@\s]+$")
+    admin_subject: Address
     """The administrator in whose name the directory is read."""
     customer: str = "my_customer"
     gmail_url: HttpsRoot = "https://gmail.googleapis.com"
@@ -119,6 +157,10 @@ class GoogleWorkspaceSettings(ConnectionSettings):
     """Which headers of a message the customer's own receivers wrote."""
     page_size: int = Field(default=500, ge=1, le=500)
     """Messages a listing asks for at once."""
+    user_units_per_minute: int = Field(default=6000, gt=0)
+    """Gmail's quota units for one user: 15,000 for projects from before May 2026."""
+    project_units_per_minute: int = Field(default=1_200_000, gt=0)
+    """Gmail's quota units for the whole project, all workers together."""
     max_wait_seconds: float = Field(default=65, ge=0)
     """Longer than a minute: Gmail's quotas are counted by the minute."""
 

@@ -123,7 +123,8 @@ def list_mailboxes(path: str, connection: str) -> int:
 
 def _listing(provider: MailboxProvider, connection: str, run: Run) -> Listing:
     if not run.mailboxes:
-        every = tuple(MailboxEntry.of(mailbox) for mailbox in provider.list_mailboxes())
+        listed = provider.list_mailboxes()
+        every = tuple(MailboxEntry.of(one) for one in listed if isinstance(one, Mailbox))
         return Listing(connection=connection, mailboxes=every)
     found: dict[str, MailboxEntry] = {}
     for address in run.mailboxes:

@@ -215,7 +215,10 @@ class _Attempt:
             if self.clock() >= claim.expires_at:
                 raise ClaimLost(f"the claim on copy {copy.copy_id} ran out before the call")
             try:
-                self.provider.retract(copy, retraction.action)
+                until = claim.expires_at
+                (refusal,) = self.provider.retract([(copy, retraction.action)], until)
+                if refusal is not None:
+                    raise refusal
             except (*_REFUSED, *_NOT_NOW):
                 raise
             except MailboxError as error:
@@ -242,10 +245,10 @@ class _Attempt:
             self._settle(claim, State.FAILED, there, reason)
 
     def _look(self, copy: Copy) -> Location | None:
-        try:
-            return self.provider.locate(copy)
-        except MessageNotFound:
-            return None
+        (seen,) = self.provider.locate([copy])
+        if isinstance(seen, MailboxError):
+            raise seen
+        return seen
 
     def _settle(self, claim: Claim, state: State, there: Location | None, reason: str) -> None:
         if state is State.DONE and there is None:

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from retract.errors import ActionNotSupported, LedgerError, MessageNotFound, OutcomeUnknown
+from retract.errors import (
+    ActionNotSupported,
+    LedgerError,
+    MailboxError,
+    MessageNotFound,
+    OutcomeUnknown,
+)
 from retract.mailboxes.protocol import MailboxProvider
 from retract.model import Copy, Location, State
 from retract.retraction.act import LEASE
@@ -37,7 +43,7 @@ def restore_copy(
         if seen is None or origin is None:
             raise LedgerError(f"copy {copy.copy_id} was never moved: there is nothing to restore")
         looked_at = clock()
-        here = provider.locate(copy)
+        here = _look(provider, copy)
         if here is None:
             raise MessageNotFound(f"copy {copy.copy_id} is no longer in the mailbox")
         claim = ledger.claim(
@@ -56,7 +62,7 @@ def restore_copy(
         try:
             if not _is_back(here, origin):
                 provider.restore(copy, origin)
-            there = provider.locate(copy)
+            there = _look(provider, copy)
         except ActionNotSupported as error:
             ledger.settle(claim, State.FAILED, location_after=here, reason=str(error), now=clock())
             raise
@@ -75,3 +81,10 @@ def restore_copy(
 
 def _is_back(here: Location, origin: Location) -> bool:
     return here.place is origin.place and here.folder_id == origin.folder_id
+
+
+def _look(provider: MailboxProvider, copy: Copy) -> Location | None:
+    (seen,) = provider.locate([copy])
+    if isinstance(seen, MailboxError):
+        raise seen
+    return seen

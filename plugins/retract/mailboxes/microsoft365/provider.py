@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from urllib.parse import quote, urlsplit
 
@@ -11,22 +11,27 @@ from pydantic import AwareDatetime, Field
 
 from retract.errors import (
     ActionNotSupported,
+    MailboxError,
     MailboxUnavailable,
     MessageNotFound,
 )
-from retract.mailboxes.microsoft_folders import MailFolders
-from retract.mailboxes.microsoft_graph import Graph, GraphAnswer
-from retract.mailboxes.reading import read_each, without_content
+from retract.mailboxes.microsoft365.folders import MailFolders
+from retract.mailboxes.microsoft365.graph import Graph, GraphAnswer
+from retract.mailboxes.protocol import MailboxReading
+from retract.mailboxes.reading import WholeReading, answered, read_each, without_content
 from retract.mailboxes.settings import Microsoft365Settings
 from retract.model import (
     Action,
     CollectedMessage,
     Copy,
     Extraction,
+    Found,
     Location,
     Mailbox,
     Place,
     Provider,
+    UnwatchedMailbox,
+    Watermark,
     Window,
 )
 from retract.observables import EXTRACTOR_VERSION
@@ -98,7 +103,7 @@ class Microsoft365:
         self._graph = Graph(settings, clock, transport)
         self._folders: dict[str, MailFolders] = {}
 
-    def list_mailboxes(self) -> Iterator[Mailbox]:
+    def list_mailboxes(self) -> Iterator[Mailbox | UnwatchedMailbox]:
         users = self._graph.pages(
             "/users", _User, "list the users", **{"$select": _USER_FIELDS, "$top": _USERS_PER_PAGE}
         )
@@ -123,6 +128,15 @@ class Microsoft365:
         return self._mailbox(user)
 
     def collect(
+        self,
+        mailbox: Mailbox,
+        window: Window,
+        known: Collection[str],
+        watermark: Watermark | None = None,
+    ) -> MailboxReading:
+        return WholeReading(self._collect(mailbox, window, known))
+
+    def _collect(
         self, mailbox: Mailbox, window: Window, known: Collection[str]
     ) -> Iterator[CollectedMessage]:
         # Graph keeps whole seconds: ask for a little more, and keep what is in the window.
@@ -156,7 +170,16 @@ class Microsoft365:
             ),
         )
 
-    def locate(self, copy: Copy) -> Location | None:
+    def locate(self, copies: Sequence[Copy]) -> list[Location | MailboxError | None]:
+        return [answered(lambda copy=copy: self._locate(copy)) for copy in copies]  # type: ignore[misc]
+
+    def find(self, copies: Sequence[Copy]) -> list[tuple[Found, ...] | MailboxError]:
+        raise NotImplementedError
+
+    def read(self, copies: Sequence[Copy]) -> list[Extraction | MailboxError]:
+        raise NotImplementedError
+
+    def _locate(self, copy: Copy) -> Location | None:
         try:
             return self._location(copy.mailbox_id, self._state(copy))
         except MessageNotFound:
@@ -181,7 +204,17 @@ class Microsoft365:
             case Action.NO_ACTION:
                 raise ActionNotSupported("no_action puts a copy nowhere")
 
-    def retract(self, copy: Copy, action: Action) -> None:
+    def retract(
+        self, retractions: Sequence[tuple[Copy, Action]], until: datetime
+    ) -> list[MailboxError | None]:
+        for _, action in retractions:
+            self.destination(action)
+        return [
+            answered(lambda copy=copy, action=action: self._retract(copy, action))  # type: ignore[misc]
+            for copy, action in retractions
+        ]
+
+    def _retract(self, copy: Copy, action: Action) -> None:
         task = f"{action} a message of {copy.mailbox}"
         place = self.destination(action)
         if place is Place.PURGED:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
@@ -15,18 +15,22 @@ from retract.errors import (
     MailboxUnavailable,
     MessageNotFound,
 )
-from retract.mailboxes.google_api import GoogleAnswer, GoogleApi
-from retract.mailboxes.reading import read_each, without_content
+from retract.mailboxes.google_workspace.api import GoogleAnswer, GoogleApi
+from retract.mailboxes.protocol import MailboxReading
+from retract.mailboxes.reading import WholeReading, answered, read_each, without_content
 from retract.mailboxes.settings import GoogleWorkspaceSettings
 from retract.model import (
     Action,
     CollectedMessage,
     Copy,
     Extraction,
+    Found,
     Location,
     Mailbox,
     Place,
     Provider,
+    UnwatchedMailbox,
+    Watermark,
     Window,
 )
 from retract.observables import EXTRACTOR_VERSION
@@ -113,7 +117,7 @@ class GoogleWorkspace:
         self._api = GoogleApi(settings, clock)
         self._messages = self._api.gmail.users().messages()
 
-    def list_mailboxes(self) -> Iterator[Mailbox]:
+    def list_mailboxes(self) -> Iterator[Mailbox | UnwatchedMailbox]:
         return (self._mailbox(user) for user in self._users() if user.can_hold_mail)
 
     def mailbox(self, address: str) -> Mailbox:
@@ -126,6 +130,15 @@ class GoogleWorkspace:
         )
 
     def collect(
+        self,
+        mailbox: Mailbox,
+        window: Window,
+        known: Collection[str],
+        watermark: Watermark | None = None,
+    ) -> MailboxReading:
+        return WholeReading(self._collect(mailbox, window, known))
+
+    def _collect(
         self, mailbox: Mailbox, window: Window, known: Collection[str]
     ) -> Iterator[CollectedMessage]:
         # All pages before any content: what changes meanwhile would shift the pages to come.
@@ -139,7 +152,16 @@ class GoogleWorkspace:
         )
         return (message for message in found if message and message.received_at in window)
 
-    def locate(self, copy: Copy) -> Location | None:
+    def locate(self, copies: Sequence[Copy]) -> list[Location | MailboxError | None]:
+        return [answered(lambda copy=copy: self._locate(copy)) for copy in copies]  # type: ignore[misc]
+
+    def find(self, copies: Sequence[Copy]) -> list[tuple[Found, ...] | MailboxError]:
+        raise NotImplementedError
+
+    def read(self, copies: Sequence[Copy]) -> list[Extraction | MailboxError]:
+        raise NotImplementedError
+
+    def _locate(self, copy: Copy) -> Location | None:
         try:
             return self._state(copy, f"find a message of {copy.mailbox}").location
         except MessageNotFound:
@@ -163,7 +185,17 @@ class GoogleWorkspace:
             case Action.NO_ACTION:
                 raise ActionNotSupported("no_action puts a copy nowhere")
 
-    def retract(self, copy: Copy, action: Action) -> None:
+    def retract(
+        self, retractions: Sequence[tuple[Copy, Action]], until: datetime
+    ) -> list[MailboxError | None]:
+        for _, action in retractions:
+            self.destination(action)
+        return [
+            answered(lambda copy=copy, action=action: self._retract(copy, action))  # type: ignore[misc]
+            for copy, action in retractions
+        ]
+
+    def _retract(self, copy: Copy, action: Action) -> None:
         which = {"userId": "me", "id": copy.message_id}
         match self.destination(action):
             case Place.JUNK:

@@ -8,7 +8,7 @@ from urllib.parse import quote
 from pydantic import Field
 
 from retract.errors import MailboxError, MessageNotFound
-from retract.mailboxes.microsoft_graph import Graph, GraphAnswer
+from retract.mailboxes.microsoft365.graph import Graph, GraphAnswer
 from retract.model import Place
 
 # The order is that of how often messages lie there: each is asked for only when needed.
