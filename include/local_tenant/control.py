@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import binascii
 from base64 import b64decode
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import APIRouter, HTTPException
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from local_tenant.mailbox import AuditEntry, Item, Mailbox, Provider
+from local_tenant.mailbox import AuditEntry, Item, LastVerb, Mailbox, Provider
 from local_tenant.state import TenantState
 from local_tenant.store import UnknownRecipient
 
@@ -28,6 +28,14 @@ class Delivery(BaseModel):
     recipients: list[str] = Field(min_length=1)
     received_at: AwareDatetime | None = None
     delivery_id: str | None = None
+
+
+class Response(BaseModel):
+    """What the owner of a Microsoft mailbox does with a message."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    verb: Literal["reply", "reply_all", "forward"]
 
 
 def make_router(state: TenantState) -> APIRouter:
@@ -51,6 +59,18 @@ def make_router(state: TenantState) -> APIRouter:
             if item is None:
                 raise HTTPException(404, f"there never was a copy with the id {message_id}")
             return copy_json(state, state.store.mailbox_of(item), item)
+
+    @router.post("/copies/{message_id}/respond")
+    async def respond(message_id: str, response: Response) -> dict[str, Any]:
+        """The owner answers or forwards the message; the copy as it is then."""
+        with state.store.lock:
+            item = state.store.find(message_id)
+            if item is None or item.provider is not Provider.MICROSOFT365:
+                raise HTTPException(404, f"no Microsoft copy has the id {message_id}")
+            mailbox = state.store.mailbox_of(item)
+            verb = LastVerb[response.verb.upper()]
+            state.store.respond(mailbox, item, verb, at=state.clock())
+            return copy_json(state, mailbox, item)
 
     @router.get("/audit")
     async def list_audit() -> list[dict[str, Any]]:

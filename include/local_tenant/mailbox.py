@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 
 from local_tenant.content import Content
 from local_tenant.places import Place
@@ -36,6 +36,14 @@ class ChangeKind(StrEnum):
     REMOVED = "removed"
 
 
+class LastVerb(IntEnum):
+    """What the owner did with a message last: PidTagLastVerbExecuted, [MS-OXOMSG] 2.2.1.41."""
+
+    REPLY = 102
+    REPLY_ALL = 103
+    FORWARD = 104
+
+
 @dataclass(slots=True)
 class Item:
     """One copy. Read it freely; change it only through `Store`."""
@@ -59,6 +67,11 @@ class Item:
     """Microsoft only; ask `is_read`."""
     flagged: bool = False
     """Microsoft only; ask `is_flagged`."""
+    draft: bool = False
+    """Microsoft only: never sent."""
+    last_verb: LastVerb | None = None
+    """Microsoft only: None for a message that was neither answered nor forwarded."""
+    last_verb_at: datetime | None = None
     removed: Place | None = None
     """PURGED or GONE when the mailbox's owner can no longer reach it."""
     changed: int = 0

@@ -22,6 +22,7 @@ from local_tenant.mailbox import (
     Hosting,
     Item,
     Label,
+    LastVerb,
     Mailbox,
     Provider,
 )
@@ -349,6 +350,21 @@ class Store:
             self._audit(mailbox, item, at, operation, "", _joined(item.labels), status)
             return item
 
+    # ---- what the owner does: no call, and so not in the audit log ---------------------
+
+    def respond(self, mailbox: Mailbox, item: Item, verb: LastVerb, *, at: datetime) -> None:
+        """The owner of a Microsoft mailbox answers or forwards the message, having read it."""
+        with self.lock:
+            item.read, item.last_verb, item.last_verb_at = True, verb, at
+            self._note(
+                mailbox,
+                item,
+                ChangeKind.UPDATED,
+                at,
+                folder_before=item.folder_id,
+                folder_after=item.folder_id,
+            )
+
     def forget_changes(self, mailbox: Mailbox) -> None:
         """Expire every history id and delta token handed out so far."""
         with self.lock:
@@ -389,6 +405,7 @@ class Store:
                 delivery_id,
                 folder_id=mailbox.well_known(folder).folder_id,
                 read=read,
+                draft=folder == "drafts",
             )
         else:
             # Gmail's ids are its internal time in microseconds and some, in hex.

@@ -10,6 +10,7 @@ from urllib.parse import quote, urlencode
 from local_tenant.mailbox import Change, Folder, Item
 from local_tenant.microsoft.access import MailboxAccess
 from local_tenant.microsoft.errors import GraphError, bad_request, sync_state_not_found
+from local_tenant.microsoft.extended_properties import read_expand
 from local_tenant.microsoft.odata import (
     PageToken,
     read_filter,
@@ -23,7 +24,7 @@ from local_tenant.microsoft.resources import MESSAGE, Json, message_json, messag
 FILTERED_LIMIT = 5_000
 """A filtered first round tells of no more messages than this, says the documentation."""
 _DELTA_OPTIONS = (
-    "$select", "$filter", "$orderby", "$top", "$search", "$skiptoken", "$deltatoken",
+    "$select", "$expand", "$filter", "$orderby", "$top", "$search", "$skiptoken", "$deltatoken",
 )  # fmt: skip
 _CHANGE_TYPES = ("created", "updated", "deleted")
 
@@ -63,6 +64,8 @@ def changes(
 
 def _check(query: Mapping[str, str]) -> None:
     """The options of a round's first request."""
+    read_select(query.get("$select"), MESSAGE)
+    read_expand(query.get("$expand"))
     if "$search" in query:
         raise GraphError(
             400,
@@ -96,7 +99,6 @@ def _first_round(
 ) -> tuple[list[Json], PageToken | None]:
     """All messages of the folder, newest first."""
     wanted = read_filter(token.query.get("$filter"), MESSAGE)
-    select = read_select(token.query.get("$select"), MESSAGE)
     left = [
         item
         for item in access.mailbox.reachable()
@@ -107,7 +109,7 @@ def _first_round(
     if wanted:
         left = left[: FILTERED_LIMIT - token.count]
     page = left[:size]
-    rows = [_row(access, item, select) for item in page]
+    rows = [_row(access, item, token.query) for item in page]
     if len(left) <= size:
         return rows, None
     count = token.count + len(page)
@@ -125,7 +127,6 @@ def _later_round(
             change.folder_after,
         ):
             steps.setdefault(change.message_id, []).append(change)
-    select = read_select(token.query.get("$select"), MESSAGE)
     wanted = token.query.get("changeType")
     rows = []
     for message_id, taken in steps.items():
@@ -135,7 +136,7 @@ def _later_round(
         if kind == "deleted":
             rows.append(_removed(access, taken[-1]))
         else:
-            rows.append(_row(access, access.mailbox.items[message_id], select))
+            rows.append(_row(access, access.mailbox.items[message_id], token.query))
     page = rows[token.count : token.count + size]
     if len(rows) <= token.count + size:
         return page, None
@@ -151,8 +152,13 @@ def _kind(item: Item, folder: Folder, steps: list[Change]) -> str | None:
     return "deleted" if was_here else None
 
 
-def _row(access: MailboxAccess, item: Item, select: tuple[str, ...] | None) -> Json:
-    shown = message_json(item, select, immutable=access.prefer.immutable_ids)
+def _row(access: MailboxAccess, item: Item, query: Mapping[str, str]) -> Json:
+    shown = message_json(
+        item,
+        read_select(query.get("$select"), MESSAGE),
+        immutable=access.prefer.immutable_ids,
+        expand=read_expand(query.get("$expand")),
+    )
     return {"@odata.type": "#microsoft.graph.message"} | shown
 
 

@@ -11,6 +11,7 @@ from local_tenant.mailbox import Item
 from local_tenant.microsoft import delta
 from local_tenant.microsoft.access import MailboxAccess, mailbox_gate
 from local_tenant.microsoft.errors import GraphError, bad_request, not_emulated
+from local_tenant.microsoft.extended_properties import read_expand
 from local_tenant.microsoft.odata import (
     Comparison,
     read_count,
@@ -23,7 +24,7 @@ from local_tenant.microsoft.paging import context, cut_page, next_link
 from local_tenant.microsoft.resources import MESSAGE, Json, message_json, message_value
 from local_tenant.state import TenantState
 
-_LIST_OPTIONS = ("$select", "$filter", "$orderby", "$top", "$skiptoken", "$count")
+_LIST_OPTIONS = ("$select", "$expand", "$filter", "$orderby", "$top", "$skiptoken", "$count")
 
 
 def make_router(state: TenantState) -> APIRouter:
@@ -36,6 +37,7 @@ def make_router(state: TenantState) -> APIRouter:
     ) -> Json:
         options = read_options(request.query_params, _LIST_OPTIONS)
         select = read_select(options.get("$select"), MESSAGE)
+        expand = read_expand(options.get("$expand"))
         wanted = read_filter(options.get("$filter"), MESSAGE)
         ascending = _is_ascending(options.get("$orderby"), wanted)
         top = read_top(options.get("$top"), default=10, largest=1000)
@@ -51,7 +53,9 @@ def make_router(state: TenantState) -> APIRouter:
         page, token = cut_page(found, options, top, key=delta.item_key, descending=not ascending)
         immutable = access.prefer.immutable_ids
         body |= next_link(state, request, token)
-        body["value"] = [message_json(item, select, immutable=immutable) for item in page]
+        body["value"] = [
+            message_json(item, select, immutable=immutable, expand=expand) for item in page
+        ]
         return body
 
     @router.get("/users/{user}/messages")
@@ -77,14 +81,16 @@ def make_router(state: TenantState) -> APIRouter:
 
     @router.get("/users/{user}/messages/{message_id}")
     async def get_message(access: reading, message_id: str, request: Request) -> Response:
-        options = read_options(request.query_params, ("$select",))
+        options = read_options(request.query_params, ("$select", "$expand"))
         select = read_select(options.get("$select"), MESSAGE)
+        expand = read_expand(options.get("$expand"))
         with state.store.lock:
             item = access.item(message_id)
             body = context(state, access.context("messages"), select)
             body["@odata.context"] += "/$entity"
             immutable = access.prefer.immutable_ids
-            return access.answer(body | message_json(item, select, immutable=immutable))
+            found = message_json(item, select, immutable=immutable, expand=expand)
+            return access.answer(body | found)
 
     @router.get("/users/{user}/messages/{message_id}/$value")
     async def get_mime(access: reading, message_id: str) -> Response:

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from local_tenant.mailbox import Folder, Hosting, Item, Mailbox
+from local_tenant.microsoft.extended_properties import PropertyId, extended_json
 from local_tenant.microsoft.mime import Attachment, parse
 from local_tenant.microsoft.odata import EntityType
 
@@ -135,7 +136,7 @@ _MESSAGE: dict[str, Callable[[Item], Any]] = {
     "isDeliveryReceiptRequested": _always(None),
     "isReadReceiptRequested": _always(False),
     "isRead": lambda item: item.is_read,
-    "isDraft": _always(False),
+    "isDraft": lambda item: item.draft,
     "webLink": _web_link,
     "inferenceClassification": _always("focused"),
     "body": _body,
@@ -163,13 +164,20 @@ _FILTER_VALUES: dict[str, Callable[[Item], datetime | str | bool]] = {
 }
 
 
-def message_json(item: Item, select: tuple[str, ...] | None, *, immutable: bool) -> Json:
+def message_json(
+    item: Item,
+    select: tuple[str, ...] | None,
+    *,
+    immutable: bool,
+    expand: tuple[PropertyId, ...] = (),
+) -> Json:
     """The etag and the id are always there."""
     names = select or [name for name in _MESSAGE if name not in _BY_DEFAULT_NOT]
     return {
         "@odata.etag": f'W/"{change_key(item)}"',
         "id": message_id(item, immutable=immutable),
         **{name: _MESSAGE[name](item) for name in names if name != "id"},
+        **extended_json(item, expand),
     }
 
 
