@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 import ssl
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
-from typing import Any, Generic, TypeVar
-from urllib.parse import urlsplit
+from typing import Generic, TypeVar
 
 import httpx
-import msal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from retract.errors import (
@@ -24,17 +21,10 @@ from retract.errors import (
     TenantUnreachable,
     Throttled,
 )
+from retract.mailboxes.microsoft365.tokens import Tokens
+from retract.mailboxes.microsoft365.told import first_line, unreachable
 from retract.mailboxes.patience import Patience, parse_retry_after
 from retract.mailboxes.settings import Microsoft365Settings
-
-AUTHORITY_HOSTS = frozenset(
-    {
-        "login.microsoftonline.com",
-        "login.microsoftonline.us",
-        "login.partner.microsoftonline.cn",
-    }
-)
-"""Where the clouds that Microsoft itself knows give out tokens."""
 
 _MESSAGE_CODES = frozenset({"ErrorItemNotFound", "ErrorFolderNotFound"})
 _MAILBOX_CODES = frozenset(
@@ -46,19 +36,10 @@ _MAILBOX_CODES = frozenset(
         "ResourceNotFound",
     }
 )
-_TOKEN_ADVICE = {
-    "AADSTS700016": "there is no such application in this tenant: check client_id and tenant_id",
-    "AADSTS7000215": "the client secret is wrong: use the secret's value, not its id",
-    "AADSTS7000222": "the client secret has expired: create a new one",
-    "AADSTS90002": "there is no such tenant: check tenant_id",
-    "AADSTS500011": "the tenant does not know the service: check graph_url and scope",
-}
-_TOKEN_CODE = re.compile(r"AADSTS\d+")
 _NO_PERMISSION_ADVICE = (
     "grant the application Mail.ReadWrite and User.Read.All with an administrator's consent, "
     "and see that an access policy does not leave this mailbox out"
 )
-_TOLD_CHARACTERS = 300
 
 A = TypeVar("A", bound=BaseModel)
 
@@ -105,7 +86,7 @@ class Graph:
             timeout=settings.timeout_seconds,
             transport=transport,
         )
-        self._tokens = _Tokens(settings, self._http)
+        self._tokens = Tokens(settings, self._http)
         self._patience = Patience(settings.max_wait_seconds)
 
     def close(self) -> None:
@@ -185,88 +166,17 @@ class Graph:
         try:
             return self._http.send(request)
         except _NEVER_SENT as error:
-            raise _unreachable(str(request.url), error) from error
+            raise unreachable(str(request.url), error) from error
         except httpx.RequestError as error:
             if changing:
                 raise OutcomeUnknown(
                     f"the connection to Microsoft Graph broke during the call to {task}: it may "
                     f"have been carried out ({type(error).__name__})"
                 ) from error
-            raise _unreachable(str(request.url), error) from error
-
-
-class _Tokens:
-    """The application's access token: asked for once, then kept by msal until it is old."""
-
-    def __init__(self, settings: Microsoft365Settings, http: httpx.Client) -> None:
-        self._settings = settings
-        self._http = http
-        self._app: Any = None
-
-    def current(self) -> str:
-        """A token good for now. Raises AuthenticationFailed, TenantUnreachable, Throttled."""
-        settings = self._settings
-        try:
-            if self._app is None:
-                self._app = self._sign_on()
-            answer = self._app.acquire_token_for_client(scopes=[settings.token_scope])
-        except (httpx.RequestError, OSError) as error:
-            raise _unreachable(settings.authority, error) from error
-        except (msal.exceptions.MsalError, RuntimeError) as error:
-            raise TenantUnreachable(
-                f"{_origin(settings.authority)} gives out no tokens now: {error}"
-            ) from error
-        except (ValueError, KeyError) as error:
-            raise AuthenticationFailed(
-                f"{settings.authority} is not an authority that gives out tokens: "
-                "check tenant_id and authority_url"
-            ) from error
-        token = answer.get("access_token")
-        if isinstance(token, str):
-            return token
-        raise _token_refusal(answer)
-
-    def forget(self) -> None:
-        """Ask for a fresh token the next time."""
-        if self._app is not None:
-            self._app.remove_tokens_for_client()
-
-    def _sign_on(self) -> Any:
-        settings = self._settings
-        known = urlsplit(settings.authority).hostname in AUTHORITY_HOSTS
-        # The one HTTP client for both keeps one answer to the question whom to trust: the
-        # requests library, which msal would use, lets an environment variable override it.
-        return msal.ConfidentialClientApplication(
-            settings.client_id,
-            client_credential=settings.client_secret.get_secret_value(),
-            authority=settings.authority,
-            # A private authority is unknown to Microsoft, who would be asked about it.
-            instance_discovery=None if known else False,
-            http_client=self._http,
-        )
-
-
-def _token_refusal(answer: Mapping[str, Any]) -> MailboxError:
-    told = _short(str(answer.get("error_description") or answer.get("error") or "no reason given"))
-    found = _TOKEN_CODE.search(told)
-    code = found.group() if found else str(answer.get("error") or "")
-    if answer.get("error") == "temporarily_unavailable":
-        return Throttled(f"Microsoft gives out no tokens now: {told}", code=code)
-    advice = _TOKEN_ADVICE.get(code, "check tenant_id, client_id and client_secret")
-    return AuthenticationFailed(f"Microsoft refused the sign-in: {advice} ({told})", code=code)
+            raise unreachable(str(request.url), error) from error
 
 
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
-
-
-def _unreachable(url: str, error: Exception) -> TenantUnreachable:
-    told = str(error) or type(error).__name__
-    advice = (
-        "its certificate is not trusted: name the certificate authority in ca_file"
-        if "CERTIFICATE_VERIFY_FAILED" in told
-        else "check the network and the address in the connection"
-    )
-    return TenantUnreachable(f"no answer from {_origin(url)}: {advice} ({told})")
 
 
 def _refusal(response: httpx.Response, task: str, changing: bool, now: datetime) -> MailboxError:
@@ -274,7 +184,7 @@ def _refusal(response: httpx.Response, task: str, changing: bool, now: datetime)
     status = response.status_code
     problem = _problem(response)
     code = problem.code or f"HTTP {status}"
-    told = f"Microsoft Graph refused to {task}: {code} {_short(problem.message)}".rstrip()
+    told = f"Microsoft Graph refused to {task}: {code} {first_line(problem.message)}".rstrip()
     match status:
         case 401:
             return AuthenticationFailed(f"{told}; a fresh token did not help", code=code)
@@ -310,13 +220,3 @@ def _parse(answer: type[A], response: httpx.Response, task: str) -> A:
         raise MailboxError(
             f"Microsoft Graph answered the call to {task} with something else than it documents"
         ) from error
-
-
-def _origin(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}".lower()
-
-
-def _short(told: str) -> str:
-    """The first line: Microsoft's go on with trace ids."""
-    return told.partition("\n")[0].strip()[:_TOLD_CHARACTERS]
