@@ -7,10 +7,11 @@ from fastapi.exception_handlers import http_exception_handler
 from starlette.exceptions import HTTPException
 
 from local_tenant import control
+from local_tenant.doorway import Doorway
 from local_tenant.google import batch, directory, gmail, oauth
 from local_tenant.microsoft import graph, identity
 from local_tenant.microsoft.errors import GraphError
-from local_tenant.state import Next, TenantState
+from local_tenant.state import TenantState
 
 
 def make_app(state: TenantState) -> FastAPI:
@@ -22,9 +23,7 @@ def make_app(state: TenantState) -> FastAPI:
     for part in graph.PARTS:
         app.include_router(part.make_router(state), prefix=graph.PREFIX)
 
-    @app.middleware("http")
-    async def through_the_door(request: Request, proceed: Next) -> Response:
-        return await state.door(request, proceed)
+    app.add_middleware(Doorway, state=state)
 
     @app.exception_handler(GraphError)
     async def graph_refusal(request: Request, error: GraphError) -> Response:

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from fastapi import Request, Response
 from pydantic import BaseModel, ConfigDict, SecretStr
 
+from local_tenant.access_tokens import AccessTokens
 from local_tenant.mailbox import Provider
 from local_tenant.quota import Budget, Slots
 from local_tenant.store import Store
@@ -48,6 +49,8 @@ class TenantSettings(BaseModel):
     microsoft_mailbox_concurrency: int = 4
     microsoft_mailbox_requests: int = 10_000
     """In ten minutes, per mailbox."""
+    microsoft_app_requests: int = 130_000
+    """In ten seconds, for the whole application; each call of a batch counts."""
     google_scopes: tuple[str, ...] = (
         "https://mail.google.com/",
         "https://www.googleapis.com/auth/gmail.modify",
@@ -133,10 +136,12 @@ class TenantState:
     """https://127.0.0.1:port, no slash at the end; set when the port is known."""
     token_key: SigningKey
     """Signs the access tokens of both services."""
+    access_tokens: AccessTokens
     microsoft: MicrosoftApplication
     service_account: ServiceAccount
     google_admin: str
     """Address of the administrator the service account may act for in the Directory."""
+    app_requests: Budget
     mailbox_requests: Budget
     mailbox_slots: Slots
     gmail_user_units: Budget
@@ -152,12 +157,14 @@ def new_state(settings: TenantSettings | None = None, clock: Clock = system_cloc
     google_admin = f"admin@{settings.google_domain}"
     store.add_mailbox(Provider.GOOGLE_WORKSPACE, google_admin, "Administrator", is_admin=True)
     minute = timedelta(minutes=1)
+    token_key = SigningKey.generate()
     return TenantState(
         store=store,
         settings=settings,
         clock=clock,
         origin="https://127.0.0.1",
-        token_key=SigningKey.generate(),
+        token_key=token_key,
+        access_tokens=AccessTokens(token_key.private, token_key.key_id),
         microsoft=MicrosoftApplication(
             str(uuid.uuid4()),
             str(uuid.uuid4()),
@@ -170,6 +177,7 @@ def new_state(settings: TenantSettings | None = None, clock: Clock = system_cloc
             SigningKey.generate(),
         ),
         google_admin=google_admin,
+        app_requests=Budget(settings.microsoft_app_requests, timedelta(seconds=10), clock),
         mailbox_requests=Budget(settings.microsoft_mailbox_requests, timedelta(minutes=10), clock),
         mailbox_slots=Slots(settings.microsoft_mailbox_concurrency),
         gmail_user_units=Budget(settings.gmail_user_units, minute, clock),

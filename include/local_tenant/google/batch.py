@@ -14,10 +14,10 @@ from email.parser import BytesParser, Parser
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
-import httpx
 from fastapi import APIRouter, Request, Response
 
 from local_tenant.google.errors import GoogleError, GoogleRoute
+from local_tenant.inner_calls import InnerAnswer, call_inside
 from local_tenant.state import TenantState
 
 _MOST_PARTS = 100
@@ -50,21 +50,15 @@ def make_router(state: TenantState) -> APIRouter:
             max(1, len(calls) * state.gmail_user_slots.limit // _PARTS_THAT_FILL_THE_SLOTS)
         )
         authorization = request.headers.get("authorization")
-        transport = httpx.ASGITransport(app=request.app, raise_app_exceptions=False)
-        async with httpx.AsyncClient(transport=transport, base_url=state.origin) as client:
+        own_headers = {"authorization": authorization} if authorization else {}
 
-            async def serve(call: InnerRequest) -> bytes:
-                async with at_once:
-                    headers = {"authorization": authorization} if authorization else {}
-                    answer = await client.request(
-                        call.method,
-                        call.target,
-                        headers=headers | call.headers,
-                        content=call.body,
-                    )
-                    return _part(call, answer)
+        async def serve(call: InnerRequest) -> bytes:
+            async with at_once:
+                headers = own_headers | call.headers
+                answer = await call_inside(request, call.method, call.target, headers, call.body)
+                return _part(call, answer)
 
-            parts = await asyncio.gather(*(serve(call) for call in calls))
+        parts = await asyncio.gather(*(serve(call) for call in calls))
         boundary = f"batch_{uuid.uuid4().hex}"
         body = b"".join(f"--{boundary}\r\n".encode() + part + b"\r\n" for part in parts)
         return Response(
@@ -118,7 +112,7 @@ def _inner_request(part: Message) -> InnerRequest:
     )
 
 
-def _part(call: InnerRequest, answer: httpx.Response) -> bytes:
+def _part(call: InnerRequest, answer: InnerAnswer) -> bytes:
     """``Content-ID: <x>`` is answered with ``<response-x>``."""
     content_id = call.content_id.strip("<>")
     named = f"Content-ID: <response-{content_id}>\r\n" if content_id else ""
@@ -128,9 +122,9 @@ def _part(call: InnerRequest, answer: httpx.Response) -> bytes:
     )
     return (
         f"Content-Type: application/http\r\n{named}\r\n"
-        f"HTTP/1.1 {answer.status_code} {HTTPStatus(answer.status_code).phrase}\r\n"
-        f"{headers}Content-Length: {len(answer.content)}\r\n\r\n"
-    ).encode() + answer.content
+        f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}\r\n"
+        f"{headers}Content-Length: {len(answer.body)}\r\n\r\n"
+    ).encode() + answer.body
 
 
 def _bad_batch(message: str) -> GoogleError:

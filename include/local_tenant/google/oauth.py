@@ -86,7 +86,7 @@ def issue_token(state: TenantState, caller: Caller) -> str:
         "scope": " ".join(sorted(caller.scopes)),
         "exp": int((state.clock() + state.settings.token_lifetime).timestamp()),
     }
-    return _ACCESS_PREFIX + jwt.encode(claims, state.token_key.private, algorithm="RS256")
+    return _ACCESS_PREFIX + state.access_tokens.sign(claims)
 
 
 def caller_of(state: TenantState, headers: Mapping[str, str]) -> Caller:
@@ -96,17 +96,13 @@ def caller_of(state: TenantState, headers: Mapping[str, str]) -> Caller:
         raise errors.missing_credentials()
     if scheme.lower() != "bearer" or not token.startswith(_ACCESS_PREFIX):
         raise errors.invalid_credentials()
+    token = token.removeprefix(_ACCESS_PREFIX)
     try:
-        claims = jwt.decode(
-            token.removeprefix(_ACCESS_PREFIX),
-            state.token_key.private.public_key(),
-            algorithms=["RS256"],
-            # The tenant's clock decides, which a test may have set.
-            options={"verify_exp": False},
-        )
+        claims = state.access_tokens.claims(token)
     except jwt.InvalidTokenError:
         raise errors.invalid_credentials() from None
-    if claims["exp"] <= state.clock().timestamp():
+    expired = claims["exp"] <= state.clock().timestamp()
+    if expired or state.access_tokens.is_revoked(token):
         raise errors.invalid_credentials()
     return Caller(claims["sub"], frozenset(claims["scope"].split()))
 

@@ -23,6 +23,7 @@ from local_tenant.microsoft.errors import (
     item_not_found,
     malformed_id,
     throttled,
+    too_many_requests,
     unauthenticated,
 )
 from local_tenant.microsoft.identity import GRAPH_AUDIENCES
@@ -45,23 +46,13 @@ def roles_of_caller(state: TenantState, request: Request) -> frozenset[str]:
     if token.count(".") != 2:
         raise unauthenticated("IDX14100: JWT is not well formed, there are no dots (.).")
     try:
-        claims: dict[str, Any] = jwt.decode(
-            token,
-            state.token_key.private.public_key(),
-            ["RS256"],
-            # Time and audience are checked below: by the tenant's clock, with Graph's words.
-            options={
-                "verify_exp": False,
-                "verify_nbf": False,
-                "verify_iat": False,
-                "verify_aud": False,
-            },
-        )
+        claims = state.access_tokens.claims(token)
     except jwt.InvalidTokenError:
         raise unauthenticated("Access token validation failure. Invalid signature.") from None
     if claims.get("aud") not in (*GRAPH_AUDIENCES, state.origin):
         raise unauthenticated("Access token validation failure. Invalid audience.")
-    if claims["exp"] <= state.clock().timestamp():
+    expired = claims["exp"] <= state.clock().timestamp()
+    if expired or state.access_tokens.is_revoked(token):
         raise unauthenticated("Lifetime validation failed, the token is expired.")
     return frozenset(claims.get("roles", ()))
 
@@ -169,13 +160,17 @@ Gate = Callable[[str, Request], AsyncIterator[MailboxAccess]]
 def mailbox_gate(state: TenantState, *, writes: bool) -> Gate:
     """A dependency: lets a call into the mailbox its path names, one slot for as long as it runs.
 
-    Checks in the service's order: token, permission, mailbox, request budget, concurrency.
+    Checks in the service's order: token, permission, the application's request budget, mailbox,
+    its request budget, concurrency.
     """
     needed = _WRITE_MAIL if writes else _READ_MAIL
 
     async def gate(user: str, request: Request) -> AsyncIterator[MailboxAccess]:
         if not roles_of_caller(state, request) & needed:
             raise access_denied()
+        wait = state.app_requests.spend("")
+        if wait is not None:
+            raise too_many_requests(math.ceil(wait.total_seconds()))
         mailbox = _mailbox(state, user)
         wait = state.mailbox_requests.spend(mailbox.mailbox_id)
         if wait is not None:

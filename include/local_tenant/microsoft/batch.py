@@ -7,10 +7,10 @@ import base64
 import json
 from typing import Any
 
-import httpx
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from local_tenant.inner_calls import call_inside
 from local_tenant.microsoft.access import json_answer, roles_of_caller
 from local_tenant.microsoft.errors import GraphError, bad_request
 from local_tenant.state import TenantState
@@ -50,10 +50,7 @@ def make_router(state: TenantState) -> APIRouter:
     async def batch(request: Request) -> Response:
         roles_of_caller(state, request)
         steps = _read(await request.body())
-        authorization = request.headers["authorization"]
-        transport = httpx.ASGITransport(request.app, raise_app_exceptions=False)
-        async with httpx.AsyncClient(transport=transport, base_url=state.origin) as client:
-            return json_answer({"responses": await _run(steps, client, authorization)})
+        return json_answer({"responses": await _run(steps, request)})
 
     return router
 
@@ -82,9 +79,7 @@ def _read(raw: bytes) -> list[Step]:
     return steps
 
 
-async def _run(
-    steps: list[Step], client: httpx.AsyncClient, authorization: str
-) -> list[dict[str, Any]]:
+async def _run(steps: list[Step], batch: Request) -> list[dict[str, Any]]:
     """The answers in the order they came."""
     answers: list[dict[str, Any]] = []
     places = asyncio.Semaphore(_AT_ONCE)
@@ -96,7 +91,7 @@ async def _run(
             answer = _failed_dependency(step)
         else:
             async with places:
-                answer = await _call(step, client, authorization)
+                answer = await _call(step, batch)
         answers.append(answer)
         return int(answer["status"])
 
@@ -106,21 +101,22 @@ async def _run(
     return answers
 
 
-async def _call(step: Step, client: httpx.AsyncClient, authorization: str) -> dict[str, Any]:
-    content: bytes | None = None
+async def _call(step: Step, batch: Request) -> dict[str, Any]:
+    content = b""
     if isinstance(step.body, str):
         content = base64.urlsafe_b64decode(step.body + "=" * (-len(step.body) % 4))
     elif step.body is not None:
         content = json.dumps(step.body).encode()
-    response = await client.request(
+    response = await call_inside(
+        batch,
         step.method.upper(),
         f"/v1.0/{step.url.lstrip('/')}",
-        headers={"Authorization": authorization, **step.headers},
-        content=content,
+        {"authorization": batch.headers["authorization"], **step.headers},
+        content,
     )
     answer: dict[str, Any] = {
         "id": step.id,
-        "status": response.status_code,
+        "status": response.status,
         "headers": {
             name.title(): value
             for name, value in response.headers.items()
@@ -128,9 +124,9 @@ async def _call(step: Step, client: httpx.AsyncClient, authorization: str) -> di
         },
     }
     if response.headers.get("content-type", "").startswith("application/json"):
-        answer["body"] = response.json()
-    elif response.content:
-        answer["body"] = base64.b64encode(response.content).decode()
+        answer["body"] = json.loads(response.body)
+    elif response.body:
+        answer["body"] = base64.b64encode(response.body).decode()
     return answer
 
 

@@ -97,6 +97,13 @@ def throttled(retry_after_seconds: int, message: str) -> GraphError:
     )
 
 
+def too_many_requests(retry_after_seconds: int) -> GraphError:
+    """Graph's own limit, over all mailboxes."""
+    return GraphError(
+        429, "TooManyRequests", "Too many requests.", {"Retry-After": str(retry_after_seconds)}
+    )
+
+
 def sync_state_not_found() -> GraphError:
     """A delta token that leads nowhere any more."""
     return GraphError(

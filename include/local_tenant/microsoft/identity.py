@@ -194,9 +194,7 @@ def issue_token(state: TenantState, audience: str, roles: tuple[str, ...]) -> st
         "tid": state.microsoft.tenant_id,
         "ver": "1.0",
     }
-    return jwt.encode(
-        claims, state.token_key.private, "RS256", headers={"kid": state.token_key.key_id}
-    )
+    return state.access_tokens.sign(claims)
 
 
 def _unknown_tenant(tenant: str, error: str) -> SignInRefused:
