@@ -24,37 +24,41 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 _FAILURES_IN_A_ROW = 3
-_WHOLE_MAILBOX = (AuthenticationFailed, PermissionDenied, MailboxUnavailable, Throttled)
 
 
 def read_each(
-    listed: Iterable[T], read: Callable[[T], R], refused: Callable[[T, MailboxError], R]
+    answers: Iterable[tuple[T, R | MailboxError]],
+    refused: Callable[[T, MailboxError], R],
+    unread: list[T],
 ) -> Iterator[R]:
-    """What ``read`` makes of each, in order.
+    """What was read of each message, in order.
 
     A message that vanished since it was listed is left out. One that the service cannot
-    deliver now is left out with a warning: it is not in the lake, so the next run tries it
-    again; several in a row mean that the service is down, and the error is raised. One that
-    the service refuses to convert is given to ``refused``, to be kept with its problem.
+    deliver now is added to ``unread``, for the next reading to try again; several in a row mean
+    that the service is down, and the error is raised, as is one that concerns the whole
+    mailbox. One that the service refuses to convert is given to ``refused``, to be kept with
+    its problem.
     """
     failures = 0
-    for item in listed:
-        try:
-            result = read(item)
-        except MessageNotFound:
-            continue
-        except _WHOLE_MAILBOX:
-            raise
-        except TenantUnreachable as error:
-            failures += 1
-            if failures == _FAILURES_IN_A_ROW:
-                raise
-            _LOG.warning("a message was left for the next run: %s", error)
-            continue
-        except MailboxError as error:
-            result = refused(item, error)
-        failures = 0
-        yield result
+    for message, answer in answers:
+        match answer:
+            case MessageNotFound():
+                continue
+            case AuthenticationFailed() | PermissionDenied() | MailboxUnavailable() | Throttled():
+                raise answer
+            case TenantUnreachable():
+                failures += 1
+                if failures == _FAILURES_IN_A_ROW:
+                    raise answer
+                _LOG.warning("a message was left for the next run: %s", answer)
+                unread.append(message)
+                continue
+            case MailboxError():
+                failures = 0
+                yield refused(message, answer)
+            case _:
+                failures = 0
+                yield answer
 
 
 def without_content(error: MailboxError, internet_message_id: str = "") -> Extraction:

@@ -144,11 +144,19 @@ class GoogleWorkspace:
         # All pages before any content: what changes meanwhile would shift the pages to come.
         wanted = [message for message in self._listed(mailbox, window) if message.id not in known]
         found = read_each(
-            wanted,
-            lambda listed: self._collected(mailbox, *self._read(mailbox, listed.id)),
+            (
+                (
+                    one,
+                    answered(
+                        lambda one=one: self._collected(mailbox, *self._read(mailbox, one.id))
+                    ),
+                )  # type: ignore[misc]  # noqa: E501
+                for one in wanted
+            ),
             lambda listed, error: self._collected(
                 mailbox, *self._unread(mailbox, listed.id, error)
             ),
+            [],
         )
         return (message for message in found if message and message.received_at in window)
 

@@ -163,11 +163,19 @@ class Microsoft365:
             and self._was_delivered(mailbox, message)
         }
         yield from read_each(
-            wanted.values(),
-            lambda message: self._collected(mailbox, message, self._read(mailbox, message)),
+            (
+                (
+                    one,
+                    answered(
+                        lambda one=one: self._collected(mailbox, one, self._read(mailbox, one))
+                    ),
+                )  # type: ignore[misc]  # noqa: E501
+                for one in wanted.values()
+            ),
             lambda message, error: self._collected(
                 mailbox, message, without_content(error, message.internet_message_id or "")
             ),
+            [],
         )
 
     def locate(self, copies: Sequence[Copy]) -> list[Location | MailboxError | None]:
