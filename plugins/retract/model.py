@@ -274,6 +274,9 @@ class Found:
     copy: Copy
     received_at: datetime
     location: Location
+    subject: str = ""
+    sender_address: str = ""
+    """Of the From header, canonical."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retract.model import Extraction, ObservableType
-from retract.observables import mime, structure
+from retract.observables import gathering, mime, structure
 from retract.observables.mime import TrustedHeaders, extract
 
 URL, DOMAIN, ADDRESS = ObservableType.URL, ObservableType.DOMAIN, ObservableType.EMAIL_ADDRESS
@@ -307,13 +307,13 @@ def test_ten_thousand_parts_beside_each_other() -> None:
     found = timed(b"From: a@b.example\nContent-Type: multipart/mixed; boundary=x\n\n" + parts)
     assert any("parts: the rest was not read" in problem for problem in found.problems)
     assert any("the rest was not hashed" in problem for problem in found.problems)
-    assert len(seen(found, FILE)) == mime.MAX_ATTACHMENTS
+    assert len(seen(found, FILE)) == gathering.MAX_ATTACHMENTS
 
 
 def test_more_urls_than_are_kept() -> None:
     text = "\n".join(f"http://h{number}.example/{number}" for number in range(20_000))
     found = timed(compose(text=text).as_bytes())
-    assert len(seen(found, URL)) == mime.MAX_URLS
+    assert len(seen(found, URL)) == gathering.MAX_URLS
     assert found.problems == ("too many URLs: the rest was left out",)
 
 
@@ -321,7 +321,7 @@ def test_a_url_longer_than_is_kept() -> None:
     found = timed(compose(html=f"<a href='http://e.example/a/{'b' * 100_000}'>x</a>").as_bytes())
     (url,) = seen(found, URL)
     assert url.startswith("http://e.example/a/b")
-    assert len(url) == mime.MAX_URL_LENGTH
+    assert len(url) == gathering.MAX_URL_LENGTH
     assert len(found.problems) == 1
 
 

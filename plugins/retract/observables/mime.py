@@ -7,19 +7,16 @@ that is hit is named in ``problems``.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 
-from retract.model import Extraction, Observable, ObservableType
-from retract.observables.address import canonical_name, domain_of, parse_addresses
+from retract.model import Extraction, ObservableType
+from retract.observables.address import parse_addresses
 from retract.observables.delivery import NOTHING_SAID, Delivery, TrustedHeaders, read_delivery
-from retract.observables.domain import canonical_domain
+from retract.observables.gathering import MAX_NAME, Gathering
 from retract.observables.headers import Headers, decoded
-from retract.observables.host import canonical_ip, is_ip_address
 from retract.observables.html import MAX_PIECES_FOR_THE_PARSER, looks_like_html, read_html
-from retract.observables.rewriters import is_opaque
 from retract.observables.structure import Part, split_headers, walk
 from retract.observables.text import bare_urls_in_text, decode, fingerprint, urls_in_text
-from retract.observables.url import canonicalize, split_canonical, unwrap
 
 __all__ = ["TrustedHeaders", "extract"]
 
@@ -27,13 +24,6 @@ MAX_BYTES = 64 * 1024 * 1024
 """More than any mail service delivers as a message of its own."""
 MAX_TEXT = 8 * 1024 * 1024
 """Bytes of text and HTML read per message."""
-MAX_URLS = 2_000
-MAX_URL_CHARACTERS = 1024 * 1024
-"""Over all canonical URLs of a message: each becomes up to thirty rows."""
-MAX_URL_LENGTH = 4_096
-"""Of one canonical URL; what is longer is cut there."""
-MAX_ATTACHMENTS = 500
-MAX_NAME = 512
 MAX_SUBJECT = 1_000
 MAX_PARSER_PIECES = 3 * MAX_PIECES_FOR_THE_PARSER
 
@@ -71,7 +61,7 @@ def extract(
     try:
         return reader.read(raw_message, trusted, labels)
     except Exception as error:  # noqa: BLE001 - one message must never stop a mailbox
-        reader.problem(f"unexpected {type(error).__name__} in the headers")
+        reader.seen.problem(f"unexpected {type(error).__name__} in the headers")
         return reader.extraction(None, NOTHING_SAID)
 
 
@@ -79,13 +69,9 @@ class _Reader:
     """Collects the observables of one message."""
 
     def __init__(self) -> None:
-        self._found: dict[tuple[ObservableType, str], str] = {}
-        self._problems: dict[str, None] = {}
-        self._urls_seen: set[str] = set()
-        self._url_characters = 0
+        self.seen = Gathering()
         self._text_bytes = 0
         self._parser_pieces = 0
-        self._attachments = 0
         self._sender: tuple[str, str] | None = None
         self._shown_html: list[str] = []
         self._shown_text: list[str] = []
@@ -94,23 +80,23 @@ class _Reader:
         self, raw_message: bytes, trusted: TrustedHeaders, labels: Collection[str]
     ) -> Extraction:
         if len(raw_message) > MAX_BYTES:
-            self.problem(f"longer than {MAX_BYTES} bytes: the rest was not read")
+            self.seen.problem(f"longer than {MAX_BYTES} bytes: the rest was not read")
         headers, body, was_cut = split_headers(raw_message[:MAX_BYTES].lstrip(b"\r\n"))
         if was_cut:
-            self.problem("the headers are too long: the rest counts as body")
+            self.seen.problem("the headers are too long: the rest counts as body")
         if not headers:
-            self.problem("no headers")
+            self.seen.problem("no headers")
         delivery = read_delivery(headers, trusted, labels)
-        self._add(ObservableType.IP_ADDRESS, delivery.sending_ip, "sending_ip")
+        self.seen.add(ObservableType.IP_ADDRESS, delivery.sending_ip, "sending_ip")
         self._read_addresses(headers, "")
         structural: list[str] = []
         for number, part in enumerate(walk(headers, body, structural)):
             try:
                 self._read_part(part)
             except Exception as error:  # noqa: BLE001 - the other parts still count
-                self.problem(f"unexpected {type(error).__name__} in part {number}")
+                self.seen.problem(f"unexpected {type(error).__name__} in part {number}")
         for problem in structural:
-            self.problem(problem)
+            self.seen.problem(problem)
         return self.extraction(headers, delivery)
 
     def extraction(self, headers: Headers | None, delivery: Delivery) -> Extraction:
@@ -121,20 +107,13 @@ class _Reader:
             subject=headers.text("Subject")[:MAX_SUBJECT] if headers else "",
             sender_address=address,
             sender_name=name,
-            observables=tuple(
-                Observable(type_, value, found_in)
-                for (type_, value), found_in in self._found.items()
-            ),
+            observables=self.seen.observables(),
             authentication=delivery.authentication,
             delivered_disposition=delivery.disposition,
             sending_ip=delivery.sending_ip,
             body_fingerprint=fingerprint(" ".join(self._shown_html or self._shown_text)),
-            problems=tuple(self._problems),
+            problems=self.seen.problems(),
         )
-
-    def problem(self, text: str) -> None:
-        """Note why something could not be read; each reason once."""
-        self._problems.setdefault(text)
 
     # --- headers ---
 
@@ -146,9 +125,7 @@ class _Reader:
                     name = decoded(written_name)[:MAX_NAME]
                     if self._sender is None and header == "From" and not prefix:
                         self._sender = (name, address)
-                    self._add(ObservableType.EMAIL_ADDRESS, address, prefix + found_in)
-                    self._add(ObservableType.DOMAIN, domain_of(address), "domain_of_address")
-                    self._add(ObservableType.DISPLAY_NAME, canonical_name(name), prefix + found_in)
+                    self.seen.add_address(name, address, prefix + found_in)
 
     # --- parts ---
 
@@ -169,11 +146,8 @@ class _Reader:
             self._read_text(part, is_html, prefix, is_attachment, is_body)
 
     def _read_attachment(self, content: bytes, name: str, found_in: str) -> None:
-        self._attachments += 1
-        if self._attachments > MAX_ATTACHMENTS:
-            self.problem(f"more than {MAX_ATTACHMENTS} attachments: the rest was not hashed")
+        if not self.seen.add_attachment(name, found_in):
             return
-        self._add(ObservableType.FILE_NAME, canonical_name(name), found_in)
         if content:  # the hash of nothing would make all empty files one
             for type_, algorithm in (
                 (ObservableType.MD5, hashlib.md5),
@@ -181,14 +155,14 @@ class _Reader:
                 (ObservableType.SHA256, hashlib.sha256),
             ):
                 digest = algorithm(content, usedforsecurity=False).hexdigest()
-                self._add(type_, digest, found_in)
+                self.seen.add(type_, digest, found_in)
 
     def _read_text(
         self, part: Part, is_html: bool, prefix: str, is_attachment: bool, is_body: bool
     ) -> None:
         room = MAX_TEXT - self._text_bytes
         if len(part.content) > room:
-            self.problem(f"more than {MAX_TEXT} bytes of text: the rest was not read")
+            self.seen.problem(f"more than {MAX_TEXT} bytes of text: the rest was not read")
         content = part.content[:room]
         self._text_bytes += len(content)
         text = decode(content, part.headers.charset)
@@ -196,53 +170,11 @@ class _Reader:
         if is_html or looks_like_html(text):
             html = read_html(text, MAX_PARSER_PIECES - self._parser_pieces)
             self._parser_pieces += html.pieces
-            self._add_urls(html.links, where)
+            self.seen.add_urls(html.links, where)
             if not is_html:  # a plain text that shows HTML has URLs in angle brackets, too
-                self._add_urls(urls_in_text(text), where)
+                self.seen.add_urls(urls_in_text(text), where)
             text = html.text
-        self._add_urls(urls_in_text(text), where)
-        self._add_urls(bare_urls_in_text(text), where)
+        self.seen.add_urls(urls_in_text(text), where)
+        self.seen.add_urls(bare_urls_in_text(text), where)
         if is_body:
             (self._shown_html if is_html else self._shown_text).append(text)
-
-    # --- observables ---
-
-    def _add_urls(self, urls: Iterable[str], found_in: str) -> None:
-        for url in urls:
-            if url in self._urls_seen:
-                continue
-            if len(self._urls_seen) >= MAX_URLS or self._url_characters >= MAX_URL_CHARACTERS:
-                self.problem("too many URLs: the rest was left out")
-                return
-            self._urls_seen.add(url)
-            self._add_url(url, found_in)
-
-    def _add_url(self, url: str, found_in: str) -> None:
-        layers = unwrap(url)
-        for depth, layer in enumerate(layers):
-            canonical = canonicalize(layer)
-            if len(canonical) > MAX_URL_LENGTH:
-                self.problem(f"a URL longer than {MAX_URL_LENGTH} characters was cut")
-                canonical = canonicalize(canonical[:MAX_URL_LENGTH])
-            if not canonical:
-                continue
-            if depth:
-                how = ":unwrapped"
-            elif len(layers) > 1:
-                how = ":wrapped"
-            else:
-                how = ":wrapped_unresolved" if is_opaque(layer) else ""
-            if self._add(ObservableType.URL, canonical, found_in + how):
-                self._url_characters += len(canonical)
-            host, _, _ = split_canonical(canonical)
-            if is_ip_address(host):
-                self._add(ObservableType.IP_ADDRESS, canonical_ip(host), "ip_of_url")
-            else:
-                self._add(ObservableType.DOMAIN, canonical_domain(host), "domain_of_url")
-
-    def _add(self, type_: ObservableType, value: str, found_in: str) -> bool:
-        """Whether it is new. Empty values are none; the first place seen is the one kept."""
-        if not value or (type_, value) in self._found:
-            return False
-        self._found[type_, value] = found_in
-        return True

@@ -1,0 +1,277 @@
+"""Collecting from what somebody else tells of delivered mail: the copies are looked up by it.
+
+A description names a recipient and a Message-ID, and no copy. The Message-ID is its sender's
+choice, and so is everything else in a message: a copy is taken for the one described only when
+subject, sender and time of delivery agree; and where more than one in the mailbox does, only
+when its content holds everything the description tells of. So nobody can have another's message
+judged by what is in his own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final, Literal, Protocol
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+
+from retract.errors import MailboxError
+from retract.mailboxes.protocol import MailboxProvider, MailboxReading
+from retract.model import (
+    Action,
+    CollectedMessage,
+    Copy,
+    Extraction,
+    Found,
+    Location,
+    Mailbox,
+    ObservableType,
+    Place,
+    Provider,
+    UnwatchedMailbox,
+    Watermark,
+    Window,
+)
+from retract.observables import EXTRACTOR_VERSION
+from retract.observables.described import DescribedMessage, read_description
+
+LATE: Final = timedelta(days=1)
+"""How late a description may come, and how long a copy is looked for that is not found."""
+
+_CLOCKS_DIFFER: Final = timedelta(minutes=15)
+"""Two systems' times of the same delivery."""
+_AT_ONCE: Final = 200
+"""Descriptions looked up at a time."""
+_ONLY_IN_CONTENT: Final = frozenset(
+    {ObservableType.URL, ObservableType.MD5, ObservableType.SHA1, ObservableType.SHA256}
+)
+
+log = logging.getLogger(__name__)
+
+
+class Descriptions(Protocol):
+    """Where the descriptions come from."""
+
+    def prepare(self, mailboxes: Sequence[Mailbox], start: datetime) -> None:
+        """Ask for what was delivered to these mailboxes from ``start`` on, all at once."""
+
+    def of(self, mailbox: Mailbox, start: datetime) -> Iterable[DescribedMessage]:
+        """What was delivered to the mailbox from ``start`` on, in any order.
+
+        Raises MailboxError when that cannot be told now.
+        """
+
+
+class _Cursor(BaseModel):
+    """What a reading leaves for the next one."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    version: Literal[1] = 1
+    read_to: AwareDatetime
+    """The newest delivery told of."""
+    known: tuple[str, ...] = ()
+    """Short digests of the descriptions that have their copy, while they may be told again."""
+
+
+class DescribedMailboxes:
+    """A provider whose delivered mail is learnt from descriptions. Implements `MailboxProvider`."""
+
+    def __init__(self, provider: MailboxProvider, descriptions: Descriptions) -> None:
+        self.provider: Provider = provider.provider
+        self.connection: str = provider.connection
+        self._mailboxes = provider
+        self._descriptions = descriptions
+
+    def prepare(self, mailboxes: Sequence[Mailbox], window: Window) -> None:
+        self._descriptions.prepare(mailboxes, window.start - LATE)
+
+    def collect(
+        self,
+        mailbox: Mailbox,
+        window: Window,
+        known: Collection[str],
+        watermark: Watermark | None = None,
+    ) -> MailboxReading:
+        return _Reading(self._mailboxes, self._descriptions, mailbox, window, known, watermark)
+
+    # --- everything else is the mailboxes' own ---
+
+    def list_mailboxes(self) -> Iterator[Mailbox | UnwatchedMailbox]:
+        return self._mailboxes.list_mailboxes()
+
+    def mailbox(self, address: str) -> Mailbox:
+        return self._mailboxes.mailbox(address)
+
+    def locate(self, copies: Sequence[Copy]) -> list[Location | MailboxError | None]:
+        return self._mailboxes.locate(copies)
+
+    def find(self, copies: Sequence[Copy]) -> list[tuple[Found, ...] | MailboxError]:
+        return self._mailboxes.find(copies)
+
+    def read(self, copies: Sequence[Copy]) -> list[Extraction | MailboxError]:
+        return self._mailboxes.read(copies)
+
+    def destination(self, action: Action) -> Place:
+        return self._mailboxes.destination(action)
+
+    def retract(
+        self, retractions: Sequence[tuple[Copy, Action]], until: datetime
+    ) -> list[MailboxError | None]:
+        return self._mailboxes.retract(retractions, until)
+
+    def restore(self, copy: Copy, location: Location) -> None:
+        self._mailboxes.restore(copy, location)
+
+    def now(self) -> datetime:
+        return self._mailboxes.now()
+
+    def close(self) -> None:
+        self._mailboxes.close()
+
+
+@dataclass
+class _Reading:
+    """One go at the descriptions of one mailbox.
+
+    A description is told again for a day after the newest delivery read, so that one that came
+    late, or whose copy was not found or not reached, gets another chance; those that have their
+    copy are passed over by their digest.
+    """
+
+    _provider: MailboxProvider
+    _descriptions: Descriptions
+    _mailbox: Mailbox
+    _window: Window
+    _known_ids: Collection[str]
+    _before: Watermark | None
+    _after: Watermark | None = field(default=None, init=False)
+    _yielded: set[str] = field(default_factory=set, init=False)
+
+    @property
+    def watermark(self) -> Watermark | None:
+        return self._after
+
+    def __iter__(self) -> Iterator[CollectedMessage]:
+        cursor = _parse(self._before, self._window)
+        start = max(cursor.read_to - LATE, self._window.start) if cursor else self._window.start
+        told = {_digest(one): one for one in self._descriptions.of(self._mailbox, start)}
+        settled = set(cursor.known if cursor else ())
+        wanted = [one for digest, one in told.items() if digest not in settled]
+        trouble: MailboxError | None = None
+        for first in range(0, len(wanted), _AT_ONCE):
+            chunk = wanted[first : first + _AT_ONCE]
+            for described, found in zip(chunk, self._look_up(chunk), strict=True):
+                if isinstance(found, MailboxError):
+                    trouble = trouble or found
+                    continue
+                if found is not None:
+                    settled.add(_digest(described))
+                    yield from self._new(found)
+        self._after = self._watermark(cursor, told, settled)
+        if trouble is not None:
+            raise trouble
+
+    def _look_up(
+        self, wanted: Sequence[DescribedMessage]
+    ) -> list[list[CollectedMessage] | MailboxError | None]:
+        """For each description its copies; None while there are none to be found."""
+        answers = self._provider.find([self._sought(described) for described in wanted])
+        return [
+            answer if isinstance(answer, MailboxError) else self._chosen(described, answer)
+            for described, answer in zip(wanted, answers, strict=True)
+        ]
+
+    def _chosen(
+        self, described: DescribedMessage, candidates: Sequence[Found]
+    ) -> list[CollectedMessage] | MailboxError | None:
+        extraction = read_description(described)
+        alike = [one for one in candidates if _agrees(one, described, extraction)]
+        if len(alike) > 1:
+            contents = self._provider.read([one.copy for one in alike])
+            errors = [content for content in contents if isinstance(content, MailboxError)]
+            if errors:
+                return errors[0]
+            alike = [
+                one
+                for one, content in zip(alike, contents, strict=True)
+                if isinstance(content, Extraction) and _holds(content, extraction)
+            ]
+        messages = [
+            CollectedMessage(
+                copy=one.copy,
+                received_at=one.received_at,
+                location=one.location,
+                extraction=extraction,
+                extractor_version=EXTRACTOR_VERSION,
+            )
+            for one in alike
+        ]
+        return messages or None
+
+    def _new(self, found: Sequence[CollectedMessage]) -> Iterator[CollectedMessage]:
+        """Those not known yet: a message that came twice is described twice, and found twice."""
+        for message in found:
+            message_id = message.copy.message_id
+            if message_id not in self._known_ids and message_id not in self._yielded:
+                self._yielded.add(message_id)
+                yield message
+
+    def _sought(self, described: DescribedMessage) -> Copy:
+        mailbox = self._mailbox
+        return Copy(
+            mailbox.provider,
+            mailbox.connection,
+            mailbox.mailbox_id,
+            mailbox.address,
+            message_id="",
+            internet_message_id=described.internet_message_id,
+        )
+
+    def _watermark(
+        self,
+        cursor: _Cursor | None,
+        told: dict[str, DescribedMessage],
+        settled: set[str],
+    ) -> Watermark:
+        times = [one.received_at for one in told.values()]
+        if cursor:
+            times.append(cursor.read_to)
+        read_to = max(times, default=self._window.start)
+        recent = {digest for digest, one in told.items() if one.received_at >= read_to - LATE}
+        after = _Cursor(read_to=read_to, known=tuple(sorted(settled & recent)))
+        since = self._before.since if cursor and self._before else self._window.start
+        return Watermark(since, after.model_dump_json())
+
+
+def _parse(watermark: Watermark | None, window: Window) -> _Cursor | None:
+    if watermark is None or watermark.since > window.start:
+        return None
+    try:
+        return _Cursor.model_validate_json(watermark.cursor)
+    except ValidationError:
+        return None
+
+
+def _agrees(found: Found, described: DescribedMessage, extraction: Extraction) -> bool:
+    return (
+        found.subject.split() == extraction.subject.split()
+        and found.sender_address == extraction.sender_address
+        and abs(found.received_at - described.received_at) <= _CLOCKS_DIFFER
+    )
+
+
+def _holds(content: Extraction, told: Extraction) -> bool:
+    """Whether everything told of that only the content can show is in it."""
+    there = {(one.type, one.value) for one in content.observables}
+    return all(
+        (one.type, one.value) in there for one in told.observables if one.type in _ONLY_IN_CONTENT
+    )
+
+
+def _digest(described: DescribedMessage) -> str:
+    text = f"{described.internet_message_id}\x1f{described.received_at.timestamp()}"
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:16]
