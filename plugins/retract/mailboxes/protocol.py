@@ -24,7 +24,12 @@ from retract.model import (
 
 
 class MailboxReading(Protocol):
-    """One go at what was delivered to a mailbox. Read it once, to its end."""
+    """One go at what was delivered to a mailbox. Read it once, to its end.
+
+    A reading that must stop early (the quota is used up, the service fails) first yields all
+    that it could read, and then raises. Keep what it yielded, and then its watermark, in either
+    case: what it left is pending in the watermark, and the next reading goes on with it.
+    """
 
     def __iter__(self) -> Iterator[CollectedMessage]:
         """The copies that are not known yet.
@@ -35,8 +40,9 @@ class MailboxReading(Protocol):
 
     @property
     def watermark(self) -> Watermark | None:
-        """What the next reading goes on from, once this one was read to its end and all of it
-        is kept; None when the next one must read everything anew."""
+        """What the next reading goes on from, once this one was read to its end, or to the
+        error it ended with, and all of it is kept; None when this one leaves none: the next
+        one goes on from the watermark that this one had, or reads everything anew."""
 
 
 class MailboxProvider(Protocol):
