@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retract.model import Extraction, ObservableType
-from retract.observables import gathering, mime, structure
+from retract.observables import gathering, structure
 from retract.observables.mime import TrustedHeaders, extract
 
 URL, DOMAIN, ADDRESS = ObservableType.URL, ObservableType.DOMAIN, ObservableType.EMAIL_ADDRESS
