@@ -25,6 +25,8 @@ A message says what is wrong and what to do next, and never carries a secret.
 
 from __future__ import annotations
 
+from datetime import datetime
+
 
 class RetractError(Exception):
     """The root of the tree."""
@@ -112,4 +114,11 @@ class LedgerError(RetractError):
 
 
 class ClaimLost(LedgerError):
-    """Another worker holds this copy or mailbox, or this worker's lease ran out."""
+    """Another worker holds this copy or mailbox, or this worker's lease ran out.
+
+    ``until`` is when the other's hold ends at the latest (aware UTC); None when nobody knows.
+    """
+
+    def __init__(self, message: str, *, until: datetime | None = None) -> None:
+        super().__init__(message)
+        self.until = until

@@ -38,6 +38,7 @@ _COLUMNS = (
     "received_at",
     "subject",
     "sender_address",
+    "body_fingerprint",
     "delivered_disposition",
 )
 
@@ -86,6 +87,7 @@ def messages(copies: Iterable[Copy], sender: str = "eve@sender.example") -> pl.D
                 "received_at": START - timedelta(minutes=number + 1),
                 "subject": f"Subject {each.message_id}",
                 "sender_address": sender,
+                "body_fingerprint": f"words of {each.internet_message_id}",
                 "delivered_disposition": "unknown",
             }
             for number, each in enumerate(copies)

@@ -12,13 +12,12 @@ takes only what is unfinished or failed:
 from __future__ import annotations
 
 import logging
+import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
-
-from pydantic import BaseModel, ConfigDict
 
 from retract.errors import (
     ActionNotSupported,
@@ -30,6 +29,7 @@ from retract.errors import (
     OutcomeUnknown,
     PermissionDenied,
     PlanError,
+    RetractError,
     TenantUnreachable,
     Throttled,
 )
@@ -42,6 +42,9 @@ from retract.retraction.records import Claim, CopyState, Outcome
 LEASE: Final = timedelta(minutes=5)
 """How long a worker that died keeps its mailbox from others."""
 
+WAVE: Final = 400
+"""Copies that are dealt with at once: it bounds memory, and what a worker's death leaves open."""
+
 _LONGEST_WAIT: Final = timedelta(days=1)
 _REFUSED: Final = (AuthenticationFailed, PermissionDenied, MailboxUnavailable)
 """The whole mailbox is refused: a person has to mend it."""
@@ -51,15 +54,17 @@ _NOT_NOW: Final = (Throttled, TenantUnreachable)
 log = logging.getLogger(__name__)
 
 
-class MailboxResult(BaseModel):
+@dataclass(frozen=True, slots=True)
+class MailboxResult:
     """What became of a mailbox's retractions, counted by state."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     mailbox_key: str
     counts: dict[State, int]
     reasons: tuple[str, ...] = ()
     """Why copies failed or are unfinished; each reason once."""
+    error: RetractError | None = None
+    """What stopped the work in the mailbox before its end: a refusal, a wait the provider asked
+    for (Throttled), or another worker (ClaimLost, with ``until`` where it is known)."""
 
     @property
     def failed(self) -> int:
@@ -74,8 +79,41 @@ class MailboxResult(BaseModel):
         """What is wrong, for people; empty when every copy has a final outcome."""
         if not self.failed and not self.unfinished:
             return ""
-        told = "; ".join(self.reasons[:3])
+        told = "; ".join(self.reasons[:3]) or str(self.error)
         return f"{self.failed} copies failed, {self.unfinished} unfinished: {told}"
+
+
+def act_on_mailboxes(
+    to_do: Mapping[str, Sequence[PlannedRetraction]],
+    provider: MailboxProvider,
+    ledger: Ledger,
+    run_id: str,
+    clock: Clock,
+    *,
+    lease: timedelta = LEASE,
+    wave: int = WAVE,
+    sleep: Callable[[float], None] = time.sleep,
+) -> dict[str, MailboxResult]:
+    """Carry out the recorded plan's retractions in mailboxes of one connection.
+
+    ``to_do`` holds each mailbox's retractions by its key, as `Plan.by_mailbox` gives them.
+    Returns a result for each mailbox, by its key: what stops one does not stop the others, and
+    is its result's ``error``.
+
+    Raises PlanError when the plan was not recorded or is a preview, LedgerError when the ledger
+    cannot be used. ``lease`` must outlast any single call to the provider; ``wave`` bounds the
+    copies that are dealt with at once.
+    """
+    results: dict[str, MailboxResult] = {}
+    for key, retractions in to_do.items():
+        error: RetractError | None = None
+        try:
+            act_on_mailbox(retractions, provider, ledger, run_id, clock, lease=lease)
+        except (MailboxError, ClaimLost) as stopped:
+            error = stopped
+        outcomes = _recorded_outcomes(retractions, ledger, run_id, key)
+        results[key] = replace(_result(key, outcomes), error=error)
+    return results
 
 
 def act_on_mailbox(

@@ -116,6 +116,8 @@ class JudgedCopy(_Record):
     received_at: AwareDatetime
     subject: str
     sender: str
+    body_fingerprint: str = ""
+    """With subject and sender: what tells this message from another with its Message-ID."""
     disposition: Disposition
     delivered_disposition: Disposition
     action: Action
@@ -285,6 +287,7 @@ def _rows_of(messages: pl.DataFrame, copy_ids: Sequence[str]) -> dict[str, dict[
         "internet_message_id",
         "received_at",
         "subject",
+        "body_fingerprint",
         sender="sender_address",
     )
     return {row["copy_id"]: row for row in wanted.iter_rows(named=True)}
