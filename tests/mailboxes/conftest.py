@@ -67,7 +67,6 @@ def scripted(
     def make(provider: Provider, **settings: Any) -> Scripted:
         script = Script()
         impatient = partial(Patience, sleep=script.waits.append)
-        monkeypatch.setattr("retract.mailboxes.microsoft365.graph.Patience", impatient)
         monkeypatch.setattr("retract.mailboxes.google_workspace.api.Patience", impatient)
         mailboxes: MailboxProvider
         if provider is Provider.MICROSOFT365:

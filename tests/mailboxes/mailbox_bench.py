@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import uuid
 from collections.abc import Awaitable, Callable
@@ -110,7 +111,13 @@ def scripted_microsoft365(script: Script, settings: dict[str, Any]) -> Microsoft
         graph_url="https://graph.invalid",
         **settings,
     )
-    return Microsoft365(known, "work", lambda: NOW, transport=httpx.MockTransport(handle))
+
+    async def sleep(seconds: float) -> None:
+        script.waits.append(seconds)
+        await asyncio.sleep(0)
+
+    transport = httpx.MockTransport(handle)
+    return Microsoft365(known, "work", lambda: NOW, transport, sleep=sleep)
 
 
 def scripted_google_workspace(service_account: str, settings: dict[str, Any]) -> GoogleWorkspace:

@@ -377,14 +377,15 @@ def test_a_folder_that_could_not_be_asked_for_is_asked_for_again(scripted: Make)
 
 def test_every_call_asks_for_ids_that_last(scripted: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     preferences = []
-    send = httpx.Client.send
+    send = httpx.AsyncClient.send
 
-    def noting(self: httpx.Client, request: httpx.Request, **rest: object) -> httpx.Response:
-        if request.url.host == "graph.invalid":
-            preferences.append(request.headers.get("Prefer"))
-        return send(self, request, **rest)  # type: ignore[arg-type]
+    async def noting(
+        self: httpx.AsyncClient, request: httpx.Request, **rest: object
+    ) -> httpx.Response:
+        preferences.append(request.headers.get("Prefer"))
+        return await send(self, request, **rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(httpx.Client, "send", noting)
+    monkeypatch.setattr(httpx.AsyncClient, "send", noting)
     bench = scripted(MICROSOFT)
     bench.script.lines = [(200, {}, {"value": []})]
     list(bench.mailboxes.list_mailboxes())

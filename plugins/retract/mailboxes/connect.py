@@ -66,12 +66,13 @@ def settings_from(
 
 
 def open_mailboxes(
-    settings: Settings, connection: str, clock: Callable[[], datetime]
+    settings: Settings, connection: str, clock: Callable[[], datetime], share: float = 1.0
 ) -> MailboxProvider:
     """The provider behind the settings. Nothing is called yet.
 
+    ``share`` is the part of the whole application's calls in a second that this one may make.
     Raises ConnectionSettingsError when a key or certificate file cannot be read.
     """
     if isinstance(settings, Microsoft365Settings):
-        return Microsoft365(settings, connection, clock)
+        return Microsoft365(settings, connection, clock, share=share)
     return GoogleWorkspace(settings, connection, clock)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,23 +11,46 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_random_exponential
-
-from retract.errors import TenantUnreachable, Throttled
+from retract.errors import MailboxError, TenantUnreachable, Throttled
 
 T = TypeVar("T")
 
 _UNANSWERED_TRIES = 3
-_OWN_PACE = wait_random_exponential(multiplier=0.25, max=8)
+_FIRST_WAIT_SECONDS = 0.25
+_LONGEST_WAIT_SECONDS = 8.0
+
+
+@dataclass(slots=True)
+class Tries:
+    """How often one call was tried, and how long it waited in between."""
+
+    made: int = 0
+    waited: float = 0.0
+    """Seconds in all."""
+
+    def next_wait(self, error: MailboxError, total_seconds: float) -> float | None:
+        """Seconds to wait before the call is tried again after this error; None when it is not.
+
+        Only Throttled and TenantUnreachable are tried again: a call that met them was not
+        carried out. All waits together are never longer than ``total_seconds``.
+        """
+        self.made += 1
+        if not isinstance(error, Throttled | TenantUnreachable):
+            return None
+        if isinstance(error, TenantUnreachable) and self.made >= _UNANSWERED_TRIES:
+            return None
+        # Our own pace is the floor: some answers say "1" again and again for minutes.
+        asked = error.retry_after if isinstance(error, Throttled) else None
+        wait = max(asked or 0.0, _own_pace(self.made))
+        if self.waited + wait > total_seconds:
+            return None
+        self.waited += wait
+        return wait
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """Tries again what is safe to try again, until the waits would add up to too much.
-
-    Retried are Throttled and TenantUnreachable: a call that raises them was not carried out.
-    OutcomeUnknown is never retried.
-    """
+    """Tries again what is safe to try again, until the waits would add up to too much."""
 
     total_seconds: float
     """The longest sum of waits within one call. A provider that asks for more is told on."""
@@ -34,20 +58,15 @@ class Patience:
 
     def call(self, attempt: Callable[[], T]) -> T:
         """The result of ``attempt``, or its last error."""
-        return Retrying(
-            retry=retry_if_exception_type((Throttled, TenantUnreachable)),
-            wait=_wait,
-            stop=self._is_over,
-            sleep=self.sleep,
-            reraise=True,
-        )(attempt)
-
-    def _is_over(self, state: RetryCallState) -> bool:
-        if isinstance(_error(state), TenantUnreachable) and (
-            state.attempt_number >= _UNANSWERED_TRIES
-        ):
-            return True
-        return state.idle_for + state.upcoming_sleep > self.total_seconds
+        tries = Tries()
+        while True:
+            try:
+                return attempt()
+            except MailboxError as error:
+                wait = tries.next_wait(error, self.total_seconds)
+                if wait is None:
+                    raise
+            self.sleep(wait)
 
 
 def parse_retry_after(value: str | None, now: datetime) -> float | None:
@@ -70,12 +89,7 @@ def parse_retry_after(value: str | None, now: datetime) -> float | None:
     return seconds if math.isfinite(seconds) and seconds >= 0 else None
 
 
-def _wait(state: RetryCallState) -> float:
-    # Our own pace is the floor: some answers say "1" again and again for minutes.
-    error = _error(state)
-    asked = error.retry_after if isinstance(error, Throttled) else None
-    return max(asked or 0.0, _OWN_PACE(state))
-
-
-def _error(state: RetryCallState) -> BaseException | None:
-    return state.outcome.exception() if state.outcome else None
+def _own_pace(tries: int) -> float:
+    """Anywhere between nothing and a bound that doubles, so that many callers spread out."""
+    bound = min(_FIRST_WAIT_SECONDS * 2.0 ** min(tries, 10), _LONGEST_WAIT_SECONDS)
+    return random.uniform(0, bound)  # noqa: S311  it guards nothing

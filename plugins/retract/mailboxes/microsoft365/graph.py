@@ -1,53 +1,45 @@
-"""Calls to Microsoft Graph: tokens, paging, short waits, and errors in the program's words."""
+"""Microsoft Graph behind a synchronous face: one call, page after page, or many at once."""
 
 from __future__ import annotations
 
-import json
+import asyncio
 import ssl
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from http import HTTPStatus
+from itertools import islice
 from typing import Generic, TypeVar
 
 import httpx
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field
 
-from retract.errors import (
-    AuthenticationFailed,
-    MailboxError,
-    MailboxUnavailable,
-    MessageNotFound,
-    OutcomeUnknown,
-    PermissionDenied,
-    TenantUnreachable,
-    Throttled,
+from retract.errors import MailboxError, OutcomeUnknown
+from retract.mailboxes.microsoft365.batches import Batches, Manner
+from retract.mailboxes.microsoft365.calls import (
+    Call,
+    GraphAnswer,
+    Reply,
+    batch_of,
+    replies_in,
+    with_query,
 )
+from retract.mailboxes.microsoft365.refusals import nonsense, refusal
 from retract.mailboxes.microsoft365.tokens import Tokens
-from retract.mailboxes.microsoft365.told import first_line, unreachable
-from retract.mailboxes.patience import Patience, parse_retry_after
+from retract.mailboxes.microsoft365.told import unreachable
+from retract.mailboxes.pace import Pace
 from retract.mailboxes.settings import Microsoft365Settings
 
-_MESSAGE_CODES = frozenset({"ErrorItemNotFound", "ErrorFolderNotFound"})
-_MAILBOX_CODES = frozenset(
-    {
-        "ErrorInvalidUser",
-        "MailboxNotEnabledForRESTAPI",
-        "MailboxNotSupportedForRESTAPI",
-        "Request_ResourceNotFound",
-        "ResourceNotFound",
-    }
-)
-_NO_PERMISSION_ADVICE = (
-    "grant the application Mail.ReadWrite and User.Read.All with an administrator's consent, "
-    "and see that an access policy does not leave this mailbox out"
-)
+__all__ = ["Call", "Graph", "GraphAnswer", "with_query"]
+
+_VERSION = "/v1.0"
+_CONTENTS_AT_ONCE = 8
+_FILLED = Manner()
+_ONE_BY_ONE = Manner(batch_size=1, batches_at_once=_CONTENTS_AT_ONCE)
+# Never on the wire: connecting, or waiting for a connection, came to nothing.
+_NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 
 A = TypeVar("A", bound=BaseModel)
-
-
-class GraphAnswer(BaseModel):
-    """What Graph sends. It adds properties at any time, so unknown ones are passed over."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
 
 
 class _Page(GraphAnswer, Generic[A]):
@@ -55,168 +47,213 @@ class _Page(GraphAnswer, Generic[A]):
     next_link: str = Field(default="", alias="@odata.nextLink")
 
 
-class _Problem(GraphAnswer):
-    code: str = ""
-    message: str = ""
-
-
-class _Refusal(GraphAnswer):
-    error: _Problem = _Problem()
-
-
 class Graph:
     """Graph v1.0 of one tenant, as one application. Not thread-safe.
 
-    ``task`` says in every method, for people, what the call was for: "read the mail of …".
+    ``task`` says in every method, for people, what the call was for: "read the mail of …". A
+    call is tried again where that is safe, for as long as the settings let it wait. Whatever
+    else becomes of it is a `retract.errors.MailboxError`, raised by the methods for one call
+    and returned by those for many.
     """
 
     def __init__(
         self,
         settings: Microsoft365Settings,
         clock: Callable[[], datetime],
-        transport: httpx.BaseTransport | None = None,
+        transport: httpx.MockTransport | None = None,
+        share: float = 1.0,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._root = f"{settings.graph_url}/v1.0"
-        self._clock = clock
-        self._http = httpx.Client(
-            # With a CA file of the settings' own nothing else is trusted, and never nothing.
-            verify=ssl.create_default_context(cafile=settings.ca_file)
-            if settings.ca_file
-            else True,
-            timeout=settings.timeout_seconds,
-            transport=transport,
-        )
-        self._tokens = Tokens(settings, self._http)
-        self._patience = Patience(settings.max_wait_seconds)
+        """``share`` is the part of the application's calls in a second that are for this object."""
+        self._door = _Door(settings, clock, transport)
+        pace = Pace(settings.requests_per_second * share, sleep)
+        self._batches = Batches(self._door, pace, clock, settings.max_wait_seconds, sleep)
+        self._runner = asyncio.Runner()
+        self._root = httpx.URL(settings.graph_url)
+        self._closed = False
 
     def close(self) -> None:
         """Release connections."""
-        self._http.close()
+        if not self._closed:
+            self._closed = True
+            self._runner.run(self._door.close())
+            self._runner.close()
 
     def read(self, path: str, answer: type[A], task: str, **params: str) -> A:
         """One object."""
-        return _parse(answer, self._send("GET", self._root + path, task, params=params), task)
+        call = Call("GET", with_query(path, **params), task)
+        return _parsed(answer, self._made(call), call)
 
     def pages(self, path: str, answer: type[A], task: str, **params: str) -> Iterator[A]:
         """Every object of a listing, page after page."""
-        url = self._root + path
-        query: Mapping[str, str] | None = params
-        followed: set[str] = set()
-        while url:
-            response = self._send("GET", url, task, params=query)
-            page = _parse(_Page[answer], response, task)  # type: ignore[valid-type]
+        path = with_query(path, **params)
+        followed = {path}
+        while path:
+            call = Call("GET", path, task)
+            page = _parsed(_Page[answer], self._made(call), call)  # type: ignore[valid-type]
             yield from page.value
             # The link holds the whole query and is followed as it is.
-            url, query = page.next_link and self._pinned(url, page.next_link), None
-            if url in followed:
+            path = page.next_link and self.path_of(page.next_link)
+            if path in followed:
                 raise MailboxError(f"Microsoft Graph's pages go round in a circle: {task}")
-            followed.add(url)
+            followed.add(path)
 
     def content(self, path: str, task: str) -> bytes:
         """Bytes as they are."""
-        return self._send("GET", self._root + path, task).content
+        return _bytes(self._made(Call("GET", path, task)))
 
     def change(
         self, method: str, path: str, task: str, body: Mapping[str, object] | None = None
-    ) -> httpx.Response:
+    ) -> Reply:
         """Change something, once. Raises OutcomeUnknown where it may have been done."""
-        return self._send(method, self._root + path, task, body=body, changing=True)
+        return self._made(Call(method, path, task, body=body, changing=True))
 
-    def _pinned(self, url: str, next_link: str) -> str:
-        """Where the next page is: only ever at the service that the token is for."""
+    def all(
+        self, calls: Sequence[Call], answer: type[A], until: datetime | None = None
+    ) -> list[A | MailboxError]:
+        """What each call is answered, in their order; many are sent in one request.
+
+        Never more than four calls to a mailbox are under way. None is begun after ``until``:
+        what is left then is answered with Throttled.
+        """
+        replies = self._runner.run(self._batches.carry_out(calls, _FILLED, until))
+        return [
+            reply if isinstance(reply, MailboxError) else _parsed_or_error(answer, reply, call)
+            for call, reply in zip(calls, replies, strict=True)
+        ]
+
+    def contents(self, calls: Iterable[Call]) -> Iterator[bytes | MailboxError]:
+        """The bytes of each, in their order. A handful are read at once and held in memory."""
+        coming = iter(calls)
+        while some := list(islice(coming, _CONTENTS_AT_ONCE)):
+            # Not in batches: twenty large mails would come as one text.
+            for reply in self._runner.run(self._batches.carry_out(some, _ONE_BY_ONE)):
+                yield reply if isinstance(reply, MailboxError) else _bytes(reply)
+
+    def path_of(self, link: str) -> str:
+        """The path of a Call that follows this link to a next page or to later changes.
+
+        Raises MailboxError for a link to anywhere but this very service.
+        """
         try:
-            target = httpx.URL(url).join(next_link)
+            target = self._root.join(link)
         except httpx.InvalidURL:
             raise MailboxError("Microsoft Graph gave the next page no valid address") from None
-        root = httpx.URL(self._root)
+        root = self._root
         if (target.scheme, target.host, target.port) != (root.scheme, root.host, root.port):
             raise MailboxError(
                 f"Microsoft Graph named {target.scheme}://{target.host} as the place of the next "
                 f"page: refused, because only {root.scheme}://{root.host} may see the token"
             )
-        return str(target)
+        path = target.raw_path.decode("ascii")
+        if not path.startswith(f"{_VERSION}/"):
+            raise MailboxError(f"Microsoft Graph named a next page that is not below {_VERSION}")
+        return path.removeprefix(_VERSION)
 
-    def _send(
+    def _made(self, call: Call) -> Reply:
+        (reply,) = self._runner.run(self._batches.carry_out([call], _ONE_BY_ONE))
+        if isinstance(reply, MailboxError):
+            raise reply
+        return reply
+
+
+class _Door:
+    """One HTTP request at a time of many: with a token, and with errors in our words."""
+
+    def __init__(
         self,
-        method: str,
-        url: str,
-        task: str,
-        *,
-        params: Mapping[str, str] | None = None,
-        body: Mapping[str, object] | None = None,
-        changing: bool = False,
-    ) -> httpx.Response:
-        request = self._http.build_request(method, url, params=params or None, json=body)
-        # Without it a move changes the id, and the copy is lost to us.
-        request.headers["Prefer"] = 'IdType="ImmutableId"'
-        return self._patience.call(lambda: self._send_once(request, task, changing))
-
-    def _send_once(self, request: httpx.Request, task: str, changing: bool) -> httpx.Response:
-        response = self._exchange(request, task, changing)
-        if response.status_code == httpx.codes.UNAUTHORIZED:
-            # The token may have been revoked before its time: one fresh one, once.
-            self._tokens.forget()
-            response = self._exchange(request, task, changing)
-        if response.is_success:
-            return response
-        raise _refusal(response, task, changing, self._clock())
-
-    def _exchange(self, request: httpx.Request, task: str, changing: bool) -> httpx.Response:
-        request.headers["Authorization"] = f"Bearer {self._tokens.current()}"
-        try:
-            return self._http.send(request)
-        except _NEVER_SENT as error:
-            raise unreachable(str(request.url), error) from error
-        except httpx.RequestError as error:
-            if changing:
-                raise OutcomeUnknown(
-                    f"the connection to Microsoft Graph broke during the call to {task}: it may "
-                    f"have been carried out ({type(error).__name__})"
-                ) from error
-            raise unreachable(str(request.url), error) from error
-
-
-_NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
-
-
-def _refusal(response: httpx.Response, task: str, changing: bool, now: datetime) -> MailboxError:
-    """The error for an answer that is not a success, chosen by the provider's own code."""
-    status = response.status_code
-    problem = _problem(response)
-    code = problem.code or f"HTTP {status}"
-    told = f"Microsoft Graph refused to {task}: {code} {first_line(problem.message)}".rstrip()
-    match status:
-        case 401:
-            return AuthenticationFailed(f"{told}; a fresh token did not help", code=code)
-        case 403:
-            return PermissionDenied(f"{told}; {_NO_PERMISSION_ADVICE}", code=code)
-        case 429 | 503:
-            asked = parse_retry_after(response.headers.get("Retry-After"), now)
-            return Throttled(told, retry_after=asked, code=code)
-    if status >= 500 or status == httpx.codes.REQUEST_TIMEOUT:
-        if changing:
-            return OutcomeUnknown(f"{told}; it may have been carried out", code=code)
-        return TenantUnreachable(f"{told}; the service failed, try again later", code=code)
-    if code in _MAILBOX_CODES:
-        return MailboxUnavailable(
-            f"{told}; there is no such mailbox, or it is inactive or on-premises", code=code
+        settings: Microsoft365Settings,
+        clock: Callable[[], datetime],
+        transport: httpx.MockTransport | None,
+    ) -> None:
+        self._root = f"{settings.graph_url}{_VERSION}"
+        self._clock = clock
+        # With a CA file of the settings' own nothing else is trusted, and never nothing.
+        trust = (
+            ssl.create_default_context(cafile=settings.ca_file)
+            if settings.ca_file
+            else httpx.create_ssl_context()
         )
-    if code in _MESSAGE_CODES:
-        return MessageNotFound(told, code=code)
-    return MailboxError(told, code=code)
+        timeout = settings.timeout_seconds
+        self._http = httpx.AsyncClient(verify=trust, timeout=timeout, transport=transport)
+        self._sign_in = httpx.Client(verify=trust, timeout=timeout, transport=transport)
+        self._token = _KeptToken(Tokens(settings, self._sign_in))
+
+    async def __call__(self, calls: Sequence[Call]) -> Sequence[Reply | None]:
+        """A call alone goes as it is, several as a batch. See `batches.Exchange`."""
+        alone = len(calls) == 1
+        call = calls[0] if alone else batch_of(calls)
+        token = await self._token.current()
+        reply = await self._send(call, token)
+        if reply.status == HTTPStatus.UNAUTHORIZED:
+            # Of a batch, too, nothing was carried out then.
+            replies: Sequence[Reply | None] = [reply] * len(calls)
+        elif alone:
+            replies = [reply]
+        elif reply.is_success:
+            replies = replies_in(reply, len(calls))
+        else:
+            raise refusal(reply, call, self._clock())
+        if any(reply and reply.status == HTTPStatus.UNAUTHORIZED for reply in replies):
+            # It may have been revoked before its time, or its time is over.
+            await self._token.forget(token)
+        return replies
+
+    async def close(self) -> None:
+        self._sign_in.close()
+        await self._http.aclose()
+
+    async def _send(self, call: Call, token: str) -> Reply:
+        url = self._root + call.path
+        headers = {"Authorization": f"Bearer {token}", **call.headers}
+        try:
+            response = await self._http.request(call.method, url, headers=headers, json=call.body)
+        except _NEVER_SENT as error:
+            raise unreachable(url, error) from error
+        except httpx.RequestError as error:
+            raise OutcomeUnknown(type(error).__name__) from error
+        return Reply(response.status_code, response.headers, response.content)
 
 
-def _problem(response: httpx.Response) -> _Problem:
+class _KeptToken:
+    """The token in use. Asks for another one in a thread: msal waits for its answer."""
+
+    # msal gives out no token that has less than five minutes to live.
+    _GOOD_FOR_SECONDS = 60
+
+    def __init__(self, tokens: Tokens) -> None:
+        self._tokens = tokens
+        self._kept = ""
+        self._asked_at = 0.0
+        self._lock = asyncio.Lock()  # msal is not made for threads
+
+    async def current(self) -> str:
+        async with self._lock:
+            if not self._kept or time.monotonic() - self._asked_at > self._GOOD_FOR_SECONDS:
+                self._kept = await asyncio.to_thread(self._tokens.current)
+                self._asked_at = time.monotonic()
+            return self._kept
+
+    async def forget(self, token: str) -> None:
+        async with self._lock:
+            if token == self._kept:  # else somebody else got a fresh one already
+                self._kept = ""
+                await asyncio.to_thread(self._tokens.forget)
+
+
+def _parsed(answer: type[A], reply: Reply, call: Call) -> A:
     try:
-        return _Refusal.model_validate_json(response.content).error
-    except ValidationError:
-        return _Problem()
-
-
-def _parse(answer: type[A], response: httpx.Response, task: str) -> A:
-    try:
-        return answer.model_validate(json.loads(response.content))
+        return answer.model_validate(reply.json())
     except ValueError as error:
-        raise MailboxError(
-            f"Microsoft Graph answered the call to {task} with something else than it documents"
-        ) from error
+        raise nonsense(call) from error
+
+
+def _parsed_or_error(answer: type[A], reply: Reply, call: Call) -> A | MailboxError:
+    try:
+        return _parsed(answer, reply, call)
+    except MailboxError as error:
+        return error
+
+
+def _bytes(reply: Reply) -> bytes:
+    return reply.content()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from urllib.parse import quote, urlsplit
 
@@ -95,12 +96,14 @@ class Microsoft365:
         settings: Microsoft365Settings,
         connection: str,
         clock: Callable[[], datetime],
-        transport: httpx.BaseTransport | None = None,
+        transport: httpx.MockTransport | None = None,
+        share: float = 1.0,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.connection: str = connection
         self._settings = settings
         self._clock = clock
-        self._graph = Graph(settings, clock, transport)
+        self._graph = Graph(settings, clock, transport, share, sleep)
         self._folders: dict[str, MailFolders] = {}
 
     def list_mailboxes(self) -> Iterator[Mailbox | UnwatchedMailbox]:
