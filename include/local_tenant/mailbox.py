@@ -23,7 +23,11 @@ class Hosting(StrEnum):
 
     CLOUD = "cloud"
     ON_PREMISES = "on_premises"
+    """Hybrid: a synchronised user whose mail address leads to a server of the organisation."""
     UNLICENSED = "unlicensed"
+    """Never had a mailbox."""
+    INACTIVE = "inactive"
+    """The licence was taken away: the mailbox is soft-deleted, or kept for a hold alone."""
 
 
 class ChangeKind(StrEnum):
@@ -159,7 +163,17 @@ class Mailbox:
     hosting: Hosting = Hosting.CLOUD
     archived: bool = False
     """Google only."""
+    shared: bool = False
+    """Microsoft only: nobody signs in to it, and it needs no licence."""
+    synchronised: bool = False
+    """Microsoft only: the user comes from an on-premises directory."""
+    guest: bool = False
+    """Microsoft only: of another organisation, where the mail address leads to."""
+    sign_in_name: str = ""
+    """Microsoft only: the user principal name where it is not the address."""
     is_admin: bool = False
+    on_hold: bool = False
+    """Litigation or retention hold: what is deleted for good is kept."""
     items: dict[str, Item] = field(default_factory=dict)
     """By message id, removed ones included."""
     by_rest_id: dict[str, str] = field(default_factory=dict)

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 
 from local_tenant import item_ids
 from local_tenant.content import Content, read_content
+from local_tenant.groups import Group, GroupKind
 from local_tenant.mailbox import (
     AuditEntry,
     Change,
@@ -51,6 +52,8 @@ class Store:
         self._mailboxes: dict[tuple[Provider, str], Mailbox] = {}
         self._by_address: dict[tuple[Provider, str], Mailbox] = {}
         self._items: dict[str, Item] = {}
+        self._groups: dict[tuple[Provider, str], Group] = {}
+        self._group_by_address: dict[tuple[Provider, str], Group] = {}
 
     # ---- mailboxes -------------------------------------------------------------------
 
@@ -64,8 +67,16 @@ class Store:
         hosting: Hosting = Hosting.CLOUD,
         archived: bool = False,
         is_admin: bool = False,
+        shared: bool = False,
+        synchronised: bool = False,
+        guest: bool = False,
+        sign_in_name: str = "",
     ) -> Mailbox:
-        """A new user; the one already there when the address is taken."""
+        """A new user; the one already there when the address is taken.
+
+        A shared mailbox's account is disabled; a user with a mailbox on premises is
+        synchronised; a guest has no mailbox here.
+        """
         with self.lock:
             key = (provider, address.lower())
             if key in self._by_address:
@@ -79,10 +90,14 @@ class Store:
                 mailbox_id,
                 address,
                 display_name or address.partition("@")[0].replace(".", " ").title(),
-                enabled=enabled,
-                hosting=hosting,
+                enabled=enabled and not shared,
+                hosting=Hosting.UNLICENSED if guest else hosting,
                 archived=archived,
                 is_admin=is_admin,
+                shared=shared,
+                synchronised=synchronised or hosting is Hosting.ON_PREMISES,
+                guest=guest,
+                sign_in_name=sign_in_name or (_guest_name(address) if guest else ""),
             )
             if provider is Provider.MICROSOFT365:
                 self._furnish_folders(mailbox)
@@ -90,10 +105,12 @@ class Store:
                 mailbox.labels = {name: Label(name, name, system=True) for name in SYSTEM_LABELS}
             self._mailboxes[provider, mailbox_id] = mailbox
             self._by_address[key] = mailbox
+            if mailbox.sign_in_name:
+                self._by_address[provider, mailbox.sign_in_name.lower()] = mailbox
             return mailbox
 
     def mailbox(self, provider: Provider, id_or_address: str) -> Mailbox | None:
-        """By id or by address in any case."""
+        """By id, or by address or user principal name in any case."""
         wanted = id_or_address.lower()
         with self.lock:
             return self._mailboxes.get((provider, wanted)) or self._by_address.get(
@@ -133,6 +150,67 @@ class Store:
             mailbox.labels[label.label_id] = label
             return label
 
+    # ---- groups ----------------------------------------------------------------------
+
+    def add_group(
+        self,
+        provider: Provider,
+        address: str,
+        display_name: str = "",
+        *,
+        members: Iterable[str] = (),
+        kind: GroupKind = GroupKind.DISTRIBUTION_LIST,
+    ) -> Group:
+        """A new group of mailboxes and groups, which are named by address. Raises LookupError."""
+        with self.lock:
+            if provider is Provider.MICROSOFT365:
+                group_id = str(uuid.UUID(int=self._random.getrandbits(128), version=4))
+            else:
+                group_id = f"{self._random.getrandbits(64):015x}"
+            group = Group(
+                provider, group_id, address, display_name or address.partition("@")[0], kind
+            )
+            self._groups[provider, group_id] = group
+            self._group_by_address[provider, address.lower()] = group
+            for member in members:
+                self.add_member(group, member)
+            return group
+
+    def add_member(self, group: Group, address: str) -> None:
+        """Raises LookupError for an address that is neither a mailbox's nor a group's."""
+        with self.lock:
+            within = self.group(group.provider, address)
+            if within is not None:
+                group.members[within.group_id] = within
+                return
+            person = self.mailbox(group.provider, address)
+            if person is None:
+                raise LookupError(address)
+            group.members[person.mailbox_id] = person
+
+    def remove_member(self, group: Group, address: str) -> None:
+        """Raises LookupError for one who is no direct member."""
+        with self.lock:
+            wanted = address.lower()
+            for member_id, member in group.members.items():
+                if member.address.lower() == wanted:
+                    del group.members[member_id]
+                    return
+            raise LookupError(address)
+
+    def group(self, provider: Provider, id_or_address: str) -> Group | None:
+        """By id or by address in any case."""
+        wanted = id_or_address.lower()
+        with self.lock:
+            return self._groups.get((provider, wanted)) or self._group_by_address.get(
+                (provider, wanted)
+            )
+
+    def groups(self, provider: Provider) -> list[Group]:
+        """All of them in order of creation."""
+        with self.lock:
+            return [group for (whose, _), group in self._groups.items() if whose is provider]
+
     # ---- items -----------------------------------------------------------------------
 
     def deliver(
@@ -147,7 +225,7 @@ class Store:
         read: bool = False,
         thread_id: str | None = None,
     ) -> list[Item]:
-        """Put one copy into each recipient's mailbox.
+        """Put one copy into each recipient's mailbox, and into those of a group's members.
 
         ``folder`` (well-known name or id) is for Microsoft mailboxes, ``labels`` for
         Gmail ones. Raises UnknownRecipient, and then delivers to nobody.
@@ -157,7 +235,7 @@ class Store:
         # Both services keep whole seconds.
         received_at = received_at.astimezone(UTC).replace(microsecond=0)
         with self.lock:
-            targets = [self._recipient(address) for address in dict.fromkeys(recipients)]
+            targets = self._recipients(recipients)
             content = read_content(raw)
             delivery_id = delivery_id or uuid.UUID(int=self._random.getrandbits(128)).hex
             return [
@@ -374,11 +452,22 @@ class Store:
 
     # ---- inside ----------------------------------------------------------------------
 
-    def _recipient(self, address: str) -> Mailbox:
+    def _recipients(self, addresses: Iterable[str]) -> list[Mailbox]:
+        """Each mailbox once, however many ways lead to it: the services deliver one copy."""
+        found: dict[str, Mailbox] = {}
+        for address in addresses:
+            for mailbox in self._behind(address):
+                found[mailbox.mailbox_id] = mailbox
+        return list(found.values())
+
+    def _behind(self, address: str) -> list[Mailbox]:
         for provider in Provider:
             mailbox = self._by_address.get((provider, address.lower()))
             if mailbox is not None and mailbox.hosting is Hosting.CLOUD:
-                return mailbox
+                return [mailbox]
+            group = self._group_by_address.get((provider, address.lower()))
+            if group is not None and group.takes_mail:
+                return [member for member in group.people() if member.hosting is Hosting.CLOUD]
         raise UnknownRecipient(address)
 
     def _add_item(
@@ -512,6 +601,11 @@ class Store:
         root = add("recoverableitemsroot", "Recoverable Items", "", hidden=True)
         for well_known, name in RECOVERABLE_FOLDERS.items():
             add(well_known, name, root, hidden=True)
+
+
+def _guest_name(address: str) -> str:
+    """How Entra ID names an invited user: mail address, #EXT#, the tenant's first domain."""
+    return f"{address.replace('@', '_')}#EXT#@north.example"
 
 
 def _folder_label(folder: Folder) -> str:

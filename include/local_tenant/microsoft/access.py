@@ -187,8 +187,17 @@ def mailbox_gate(state: TenantState, *, writes: bool) -> Gate:
     return gate
 
 
+def named_user(state: TenantState, user: str) -> Mailbox | None:
+    """By id or user principal name: not by a mail address that is another name."""
+    found = state.store.mailbox(Provider.MICROSOFT365, user)
+    if found is None or not found.sign_in_name:
+        return found
+    names = (found.mailbox_id, found.sign_in_name.lower())
+    return found if user.lower() in names else None
+
+
 def _mailbox(state: TenantState, user: str) -> Mailbox:
-    mailbox = state.store.mailbox(Provider.MICROSOFT365, user)
+    mailbox = named_user(state, user)
     if mailbox is None and _GUID.fullmatch(user):
         raise GraphError(404, "ResourceNotFound", "Resource could not be discovered.")
     if mailbox is None:

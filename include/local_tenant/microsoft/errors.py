@@ -78,6 +78,16 @@ def insufficient_privileges() -> GraphError:
     )
 
 
+def resource_not_found(name: str) -> GraphError:
+    """The directory has no such object."""
+    return GraphError(
+        404,
+        "Request_ResourceNotFound",
+        f"Resource '{name}' does not exist or one of its queried reference-property objects are "
+        "not present.",
+    )
+
+
 def item_not_found() -> GraphError:
     return GraphError(
         404,

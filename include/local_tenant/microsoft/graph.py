@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from fastapi import Request
 
-from local_tenant.microsoft import attachments, batch, changes, folders, messages, users
+from local_tenant.microsoft import attachments, batch, changes, folders, groups, messages, users
 from local_tenant.microsoft.access import roles_of_caller
 from local_tenant.microsoft.errors import GraphError, bad_request, not_emulated
 from local_tenant.state import TenantState
 
 PREFIX = "/v1.0"
-PARTS = (users, folders, messages, changes, attachments, batch)
+PARTS = (users, groups, folders, messages, changes, attachments, batch)
 """The modules whose routers make up Graph, each below the prefix."""
 
 
@@ -42,9 +42,10 @@ def refusal(state: TenantState, request: Request, status: int) -> GraphError:
 
 
 _SERVICE_SEGMENTS = {
-    "users", "messages", "mailFolders", "childFolders", "attachments", "calendar", "calendars",
-    "contacts", "copy", "createForward", "createReply", "createReplyAll", "events",
-    "extensions", "forward", "groups", "inferenceClassification", "mailboxSettings",
-    "messageRules", "move", "organization", "permanentDelete", "reply", "replyAll", "security",
-    "send", "sendMail", "subscriptions", "translateExchangeIds",
+    "attachments", "calendar", "calendars", "childFolders", "contacts", "copy", "createForward",
+    "createReply", "createReplyAll", "events", "extensions", "forward", "groups",
+    "inferenceClassification", "mailFolders", "mailboxSettings", "memberOf", "members",
+    "messageRules", "messages", "move", "organization", "owners", "permanentDelete", "reply",
+    "replyAll", "security", "send", "sendMail", "subscriptions", "transitiveMemberOf",
+    "transitiveMembers", "translateExchangeIds", "users",
 }  # fmt: skip

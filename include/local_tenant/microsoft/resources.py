@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
+from local_tenant.groups import Group, GroupKind
 from local_tenant.mailbox import Folder, Hosting, Item, Mailbox
 from local_tenant.microsoft.extended_properties import PropertyId, extended_json
 from local_tenant.microsoft.mime import Attachment, parse
@@ -31,29 +32,51 @@ def timestamp(moment: datetime) -> str:
 
 # ---- users -----------------------------------------------------------------------------
 
+# Microsoft 365 E3, by its product page's GUID.
+_LICENCE = "05e9a617-0261-4cee-bb44-138d3ef5d965"
+
+
+def _has_address(user: Mailbox) -> bool:
+    return user.guest or user.hosting is not Hosting.UNLICENSED
+
+
 _USER: dict[str, Callable[[Mailbox], Any]] = {
     "businessPhones": _always([]),
     "displayName": lambda user: user.display_name,
     "givenName": lambda user: user.display_name.partition(" ")[0] or None,
     "jobTitle": _always(None),
-    "mail": lambda user: None if user.hosting is Hosting.UNLICENSED else user.address,
+    "mail": lambda user: user.address if _has_address(user) else None,
     "mobilePhone": _always(None),
     "officeLocation": _always(None),
     "preferredLanguage": _always(None),
     "surname": lambda user: user.display_name.partition(" ")[2] or None,
-    "userPrincipalName": lambda user: user.address,
+    "userPrincipalName": lambda user: user.sign_in_name or user.address,
     "id": lambda user: user.mailbox_id,
     # Only when selected:
     "accountEnabled": lambda user: user.enabled,
     "mailNickname": lambda user: user.address.partition("@")[0],
-    "proxyAddresses": lambda user: [f"SMTP:{user.address}"],
-    "userType": _always("Member"),
+    "proxyAddresses": lambda user: [f"SMTP:{user.address}"] if _has_address(user) else [],
+    "userType": lambda user: "Guest" if user.guest else "Member",
+    "assignedLicenses": lambda user: (
+        [{"disabledPlans": [], "skuId": _LICENCE}]
+        if user.hosting is Hosting.CLOUD and not user.shared
+        else []
+    ),
+    # "null if this object has never been synced": the user resource's page
+    "onPremisesSyncEnabled": lambda user: True if user.synchronised else None,
 }
 _USER_DEFAULT = tuple(_USER)[:11]
 USER = EntityType(
     "microsoft.graph.user",
     frozenset(_USER),
-    {"accountEnabled": bool, "userPrincipalName": str, "mail": str, "id": str, "userType": str},
+    {
+        "accountEnabled": bool,
+        "id": str,
+        "mail": str,
+        "onPremisesSyncEnabled": bool,
+        "userPrincipalName": str,
+        "userType": str,
+    },
 )
 
 
@@ -64,6 +87,38 @@ def user_json(user: Mailbox, select: tuple[str, ...] | None) -> Json:
 def user_value(user: Mailbox, path: str) -> str | bool:
     """A filterable property."""
     value: str | bool | None = _USER[path](user)
+    return "" if value is None else value
+
+
+# ---- groups ----------------------------------------------------------------------------
+
+_GROUP: dict[str, Callable[[Group], Any]] = {
+    "id": lambda group: group.group_id,
+    "description": _always(None),
+    "displayName": lambda group: group.display_name,
+    "groupTypes": lambda group: ["Unified"] if group.kind is GroupKind.MICROSOFT365 else [],
+    "mail": lambda group: group.address if group.takes_mail else None,
+    "mailEnabled": lambda group: group.takes_mail,
+    "mailNickname": lambda group: group.address.partition("@")[0],
+    "proxyAddresses": lambda group: [f"SMTP:{group.address}"] if group.takes_mail else [],
+    "securityEnabled": lambda group: (
+        group.kind in (GroupKind.SECURITY, GroupKind.MAIL_ENABLED_SECURITY)
+    ),
+}
+GROUP = EntityType(
+    "microsoft.graph.group",
+    frozenset(_GROUP),
+    {"displayName": str, "id": str, "mail": str, "mailEnabled": bool, "securityEnabled": bool},
+)
+
+
+def group_json(group: Group, select: tuple[str, ...] | None) -> Json:
+    return {name: _GROUP[name](group) for name in select or _GROUP}
+
+
+def group_value(group: Group, path: str) -> str | bool:
+    """A filterable property."""
+    value: str | bool | None = _GROUP[path](group)
     return "" if value is None else value
 
 

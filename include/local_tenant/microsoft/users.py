@@ -5,8 +5,8 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 
 from local_tenant.mailbox import Provider
-from local_tenant.microsoft.access import json_answer, roles_of_caller
-from local_tenant.microsoft.errors import GraphError, insufficient_privileges
+from local_tenant.microsoft.access import json_answer, named_user, roles_of_caller
+from local_tenant.microsoft.errors import GraphError, insufficient_privileges, resource_not_found
 from local_tenant.microsoft.odata import (
     Comparison,
     read_filter,
@@ -18,7 +18,9 @@ from local_tenant.microsoft.paging import context, cut_page, next_link
 from local_tenant.microsoft.resources import USER, user_json, user_value
 from local_tenant.state import TenantState
 
-_READ_USERS = {"User.Read.All", "User.ReadWrite.All", "Directory.Read.All"}
+READ_USERS = frozenset(
+    {"User.Read.All", "User.ReadWrite.All", "Directory.Read.All", "Directory.ReadWrite.All"}
+)
 
 
 def make_router(state: TenantState) -> APIRouter:
@@ -55,14 +57,9 @@ def make_router(state: TenantState) -> APIRouter:
         _need_users(state, request)
         options = read_options(request.query_params, ("$select",))
         select = read_select(options.get("$select"), USER)
-        found = state.store.mailbox(Provider.MICROSOFT365, user)
+        found = named_user(state, user)
         if found is None:
-            raise GraphError(
-                404,
-                "Request_ResourceNotFound",
-                f"Resource '{user}' does not exist or one of its queried reference-property "
-                "objects are not present.",
-            )
+            raise resource_not_found(user)
         return json_answer(
             context(state, "users", select)
             | context(state, "users/$entity")
@@ -73,7 +70,7 @@ def make_router(state: TenantState) -> APIRouter:
 
 
 def _need_users(state: TenantState, request: Request) -> None:
-    if not roles_of_caller(state, request) & _READ_USERS:
+    if not roles_of_caller(state, request) & READ_USERS:
         raise insufficient_privileges()
 
 
