@@ -217,6 +217,51 @@ def test_the_policy_decides_a_connection_s_soft_delete_folder():
 # --- what is refused ---
 
 
+def test_what_stands_in_for_a_missing_hard_delete_is_each_providers_own():
+    refusing = parse("actions: {malicious: junk}")
+    assert refusing.instead_of(MICROSOFT, Action.HARD_DELETE) is None
+    named = parse("""
+        actions: {malicious: junk}
+        providers:
+          microsoft365: {hard_delete_fallback: soft_delete}
+          google_workspace: {hard_delete_fallback: trash}
+        """)
+    assert named.instead_of(MICROSOFT, Action.HARD_DELETE) is Action.SOFT_DELETE
+    assert named.instead_of(GOOGLE, Action.HARD_DELETE) is Action.TRASH
+    assert named.instead_of(MICROSOFT, Action.JUNK) is None
+    assert named.digest != refusing.digest
+
+
+@pytest.mark.parametrize(
+    ("provider", "fallback"), [("microsoft365", "trash"), ("google_workspace", "soft_delete")]
+)
+def test_a_fallback_that_the_provider_does_not_have_is_refused(provider, fallback):
+    told = refusal(f"""
+        actions: {{malicious: junk}}
+        providers:
+          {provider}:
+            hard_delete_fallback: {fallback}
+        """)
+    assert "p.yaml line 5" in told
+    assert "hard_delete_fallback" in told
+
+
+def test_a_reader_is_told_what_becomes_of_a_missing_hard_delete_and_of_sent_copies():
+    told = " ".join(
+        parse("""
+        actions: {malicious: hard_delete}
+        sent_copies: retract
+        providers: {microsoft365: {hard_delete_fallback: soft_delete}}
+        """).remarks()
+    )
+    assert "does soft_delete instead in national clouds" in told
+    assert "leaves the copy alone in connections without allow_hard_delete" in told
+    assert "sent_copies is retract" in told
+    assert parse("actions: {malicious: junk}").remarks() == [
+        "mode is preview: retractions are written down, nothing is moved."
+    ]
+
+
 def test_soft_delete_stated_for_google_is_refused_with_line_and_reason():
     told = refusal("""\
         actions:

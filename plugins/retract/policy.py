@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Annotated, Final, Self, TypeVar
+from typing import Annotated, Final, Literal, Self, TypeVar
 
 import idna
 from pydantic import (
@@ -50,6 +50,26 @@ class SoftDeleteFolder(StrEnum):
 
     DELETED_ITEMS = "deleted_items"
     RECOVERABLE_ITEMS = "recoverable_items"
+
+
+class SentCopies(StrEnum):
+    """What is done with the copies that their own mailbox sent."""
+
+    LEAVE = "leave"
+    """They are judged and reported. Who answers a phish, or passes it on, quotes its links."""
+    RETRACT = "retract"
+    """As any other: right where accounts are taken over and send."""
+
+
+class HardDeleteFallback(StrEnum):
+    """What becomes of a hard delete that a connection's service does not offer."""
+
+    REFUSE = "refuse"
+    """The copy is left alone, and the report says so."""
+    SOFT_DELETE = "soft_delete"
+    """Microsoft 365 only."""
+    TRASH = "trash"
+    """Google Workspace only."""
 
 
 def _domain(value: str) -> str:
@@ -103,6 +123,10 @@ class GoogleWorkspacePolicy(Section):
     """What differs from ``actions`` for Google Workspace mailboxes."""
 
     actions: Actions = Field(default_factory=dict)
+    hard_delete_fallback: Literal[HardDeleteFallback.REFUSE, HardDeleteFallback.TRASH] = (
+        HardDeleteFallback.REFUSE
+    )
+    """For connections without ``allow_hard_delete``."""
 
 
 class Microsoft365Policy(Section):
@@ -110,6 +134,10 @@ class Microsoft365Policy(Section):
 
     actions: Actions = Field(default_factory=dict)
     soft_delete_folder: SoftDeleteFolder = SoftDeleteFolder.DELETED_ITEMS
+    hard_delete_fallback: Literal[HardDeleteFallback.REFUSE, HardDeleteFallback.SOFT_DELETE] = (
+        HardDeleteFallback.REFUSE
+    )
+    """For national clouds, whose Graph has no permanent deletion."""
 
 
 class ProviderPolicies(Section):
@@ -165,6 +193,7 @@ class Policy(Section):
     providers: ProviderPolicies = ProviderPolicies()
     exempt: Exempt = Exempt()
     protected_mailboxes: Addresses = ()
+    sent_copies: SentCopies = SentCopies.LEAVE
     confidence_floor: Annotated[int, Field(strict=True, ge=0, le=100)] = 0
     """A match counts when its confidence is this or more."""
     allow: Annotated[tuple[AllowRule, ...], AfterValidator(no_rule_twice)] = ()
@@ -218,6 +247,17 @@ class Policy(Section):
             else self.providers.microsoft365.actions
         )
         return own.get(disposition, self.actions.get(disposition, Action.NO_ACTION))
+
+    def instead_of(self, provider: Provider, missing: Action) -> Action | None:
+        """What is done where a connection's service does not offer an action; None for nothing."""
+        if missing is not Action.HARD_DELETE:
+            return None
+        fallback = (
+            self.providers.google_workspace.hard_delete_fallback
+            if provider is Provider.GOOGLE_WORKSPACE
+            else self.providers.microsoft365.hard_delete_fallback
+        )
+        return None if fallback is HardDeleteFallback.REFUSE else Action(fallback.value)
 
     def protects(self, address: str) -> bool:
         """Whether the mailbox with this address is never touched."""
@@ -276,6 +316,19 @@ class Policy(Section):
                 "phish_submission_response is true, but this release has no DAG that reads user "
                 "reports: the setting has no effect yet."
             )
+        if self.sent_copies is SentCopies.RETRACT:
+            remarks.append(
+                "sent_copies is retract: what a mailbox sent is retracted from it as well, a "
+                "person's own answer that quotes a bad link included."
+            )
+        for provider, where in _WITHOUT_HARD_DELETE.items():
+            actions = {self.action(provider, each) for each in ACTIONABLE_DISPOSITIONS}
+            if Action.HARD_DELETE in actions:
+                instead = self.instead_of(provider, Action.HARD_DELETE)
+                does = f"does {instead} instead" if instead else "leaves the copy alone"
+                remarks.append(
+                    f"hard_delete for {provider} {does} in {where}: hard_delete_fallback says so."
+                )
         if self.exempt.senders:
             remarks.append(
                 "exempt.senders goes by the From header, which is easily forged: mail that "
@@ -283,6 +336,11 @@ class Policy(Section):
             )
         return remarks
 
+
+_WITHOUT_HARD_DELETE: Final = {
+    Provider.MICROSOFT365: "national clouds, which do not offer it",
+    Provider.GOOGLE_WORKSPACE: "connections without allow_hard_delete",
+}
 
 _NOTHING = ("stays where it is", "-", "-", "nothing to undo")
 _BY_LABELS = "restore the recorded labels"

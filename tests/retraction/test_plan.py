@@ -177,6 +177,94 @@ def test_a_copy_being_restored_is_left_alone():
     assert result.skipped[0].reason == "restored"
 
 
+# --- what a connection's service does not offer ---
+
+
+def without_hard_delete(by: Policy, *copies: Copy, **more) -> Plan:
+    missing = {"tenant": frozenset({Action.HARD_DELETE})}
+    judged = [verdict(each, Disposition.SPOOF) for each in copies]
+    return made(judged, messages(copies), by=by, missing_actions=missing, **more)
+
+
+def fallback(provider: str, instead: str) -> dict[str, object]:
+    return {"providers": {provider: {"hard_delete_fallback": instead}}}
+
+
+def test_an_action_that_the_service_does_not_offer_is_refused_unless_the_policy_names_another():
+    one, other = copy(1), replace(copy(2), connection="elsewhere")
+    result = without_hard_delete(policy(), one, other)
+
+    (left,), (planned,) = result.skipped, result.retractions
+    assert (left.copy_id, left.reason, left.action) == (
+        one.copy_id,
+        "action_missing",
+        "hard_delete",
+    )
+    assert (planned.copy_id, planned.action) == (other.copy_id, "hard_delete")
+    assert left.instead_of is planned.instead_of is None
+
+
+@pytest.mark.parametrize(
+    ("provider", "instead"),
+    [(Provider.MICROSOFT365, "soft_delete"), (Provider.GOOGLE_WORKSPACE, "trash")],
+)
+def test_the_next_best_action_is_planned_and_says_what_it_stands_for(provider, instead):
+    one = copy(1, provider=provider)
+    by = policy(**fallback(provider, instead))
+    (planned,) = without_hard_delete(by, one).retractions
+
+    assert (planned.action, planned.instead_of) == (instead, "hard_delete")
+    (as_wanted,) = made([verdict(one, Disposition.SPOOF)], messages([one]), by=by).retractions
+    assert (as_wanted.action, as_wanted.instead_of) == ("hard_delete", None)
+
+
+def test_the_ledger_is_asked_about_the_next_best_action():
+    one = copy(1)
+    by = policy(**fallback("microsoft365", "soft_delete"))
+    done = known(one, State.DONE, Action.SOFT_DELETE)
+    missing = {"tenant": frozenset({Action.HARD_DELETE})}
+    judged = [verdict(one, Disposition.SPOOF)]
+    (left,) = made(
+        judged, messages([one]), {one.copy_id: done}, by, missing_actions=missing
+    ).skipped
+    assert (left.reason, left.action, left.instead_of) == (
+        "already_done",
+        "soft_delete",
+        "hard_delete",
+    )
+
+
+def test_the_digest_covers_what_an_action_stands_for():
+    one = copy(1)
+    by = policy(**fallback("microsoft365", "soft_delete"))
+    planned = without_hard_delete(by, one)
+    (row,) = planned.retractions
+    altered = planned.model_copy(
+        update={"retractions": (row.model_copy(update={"instead_of": None}),)}
+    )
+    with pytest.raises(ValueError, match="altered"):
+        Plan.model_validate_json(altered.model_dump_json())
+
+
+# --- what a mailbox sent itself ---
+
+
+@pytest.mark.parametrize(
+    ("place", "said", "reason"),
+    [
+        ("sent", {}, "sent"),
+        ("sent", {"sent_copies": "leave"}, "sent"),
+        ("sent", {"sent_copies": "retract"}, None),
+        ("inbox", {}, None),
+        ("other", {}, None),
+    ],
+)
+def test_a_copy_that_its_mailbox_sent_is_left_unless_the_policy_says_otherwise(place, said, reason):
+    one = copy(1)
+    result = made([verdict(one)], messages([one], place=place), by=policy(**said))
+    assert [s.reason for s in result.skipped] == ([] if reason is None else [reason])
+
+
 def beaten(of: Copy, live: Disposition, *, by: str = "bad.example/login") -> Verdict:
     """Judged ``live``; without the rule, malicious."""
     judged = verdict(of)

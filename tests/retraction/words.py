@@ -40,6 +40,7 @@ _COLUMNS = (
     "sender_address",
     "body_fingerprint",
     "delivered_disposition",
+    "place",
 )
 
 
@@ -72,7 +73,9 @@ def copy(number: int, mailbox: str = "ann", provider: Provider = Provider.MICROS
     return Copy(provider, "tenant", f"id-{mailbox}", address, f"m{number}", f"<{number}@x.example>")
 
 
-def messages(copies: Iterable[Copy], sender: str = "eve@sender.example") -> pl.DataFrame:
+def messages(
+    copies: Iterable[Copy], sender: str = "eve@sender.example", place: str = "inbox"
+) -> pl.DataFrame:
     """The lake's columns that a plan needs; each copy a minute older than the one before."""
     return pl.DataFrame(
         [
@@ -89,6 +92,7 @@ def messages(copies: Iterable[Copy], sender: str = "eve@sender.example") -> pl.D
                 "sender_address": sender,
                 "body_fingerprint": f"words of {each.internet_message_id}",
                 "delivered_disposition": "unknown",
+                "place": place,
             }
             for number, each in enumerate(copies)
         ],

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Self
 
 import polars as pl
@@ -28,12 +29,13 @@ from retract.model import (
     Mode,
     ObservableType,
     Overruled,
+    Place,
     Provider,
     State,
     Verdict,
     Window,
 )
-from retract.policy import Policy
+from retract.policy import Policy, SentCopies
 from retract.retraction.records import CopyState, mailbox_key
 from retract.whole_file import write_text_whole
 
@@ -49,6 +51,8 @@ class SkipReason(StrEnum):
     EXEMPT_MAILBOX = "exempt_mailbox"
     EXEMPT_RECIPIENT_DOMAIN = "exempt_recipient_domain"
     EXEMPT_SENDER = "exempt_sender"
+    SENT = "sent"
+    """Its own mailbox sent it, and the policy leaves such copies."""
     RESTORED = "restored"
     """It was put back after we had moved it."""
     GONE = "gone"
@@ -57,6 +61,9 @@ class SkipReason(StrEnum):
     """This action, or a graver one, was done before."""
     ALREADY_THERE = "already_there"
     """It was found before at a place as grave or graver."""
+    ACTION_MISSING = "action_missing"
+    """The connection's service does not offer the action, and the policy names no other. Set
+    providers.….hard_delete_fallback, or let the connection hard-delete (docs/connections.md)."""
 
 
 class _Record(BaseModel):
@@ -121,6 +128,9 @@ class JudgedCopy(_Record):
     disposition: Disposition
     delivered_disposition: Disposition
     action: Action
+    instead_of: Action | None = None
+    """What the policy would do, did the connection's service offer it; ``action`` is the next best.
+    """
     reasons: tuple[Reason, ...] = ()
     """Gravest and most confident first; empty when only the disposition at delivery speaks."""
     overruled: tuple[OverruledReason, ...] = ()
@@ -198,11 +208,13 @@ def make_plan(
     window: Window,
     lake_versions: LakeVersions,
     made_at: datetime,
+    missing_actions: Mapping[str, Set[Action]] = MappingProxyType({}),
 ) -> Plan:
     """Verdicts × policy × ledger → what is still to do.
 
     ``messages`` are the copies judged (the lake's columns), ``states`` the ledger's knowledge of
-    them by copy id. ``mode`` may narrow the policy's, not widen it.
+    them by copy id. ``mode`` may narrow the policy's, not widen it. ``missing_actions`` are those
+    that a connection's service does not offer, by connection id.
     """
     verdicts = list(verdicts)
     rows = _rows_of(messages, [verdict.copy_id for verdict in verdicts])
@@ -212,9 +224,15 @@ def make_plan(
         row = rows[verdict.copy_id]
         allowed = _is_allowed(verdict, Provider(row["provider"]), policy)
         disposition = verdict.without_rules if allowed else verdict.disposition
-        judged = _judged_fields(verdict, disposition, row, policy)
+        missing = missing_actions.get(row["connection"], frozenset())
+        judged = _judged_fields(verdict, disposition, row, policy, missing)
         state = states.get(verdict.copy_id)
-        reason = SkipReason.ALLOWED if allowed else _skip_reason(judged, policy, state)
+        was_sent = row["place"] == Place.SENT
+        reason = (
+            SkipReason.ALLOWED
+            if allowed
+            else _skip_reason(judged, policy, state, was_sent, missing)
+        )
         if reason is None:
             retractions.append(PlannedRetraction(**judged))
         else:
@@ -288,6 +306,7 @@ def _rows_of(messages: pl.DataFrame, copy_ids: Sequence[str]) -> dict[str, dict[
         "received_at",
         "subject",
         "body_fingerprint",
+        "place",
         sender="sender_address",
     )
     return {row["copy_id"]: row for row in wanted.iter_rows(named=True)}
@@ -302,20 +321,32 @@ def _is_allowed(verdict: Verdict, provider: Provider, policy: Policy) -> bool:
 
 
 def _judged_fields(
-    verdict: Verdict, disposition: Disposition, row: dict[str, Any], policy: Policy
+    verdict: Verdict,
+    disposition: Disposition,
+    row: dict[str, Any],
+    policy: Policy,
+    missing: Set[Action],
 ) -> dict[str, Any]:
+    provider = Provider(row["provider"])
+    wanted = policy.action(provider, disposition)
+    next_best = policy.instead_of(provider, wanted) if wanted in missing else None
     return {
-        **row,
+        **{name: value for name, value in row.items() if name != "place"},
         "disposition": disposition,
         "delivered_disposition": verdict.delivered_disposition,
-        "action": policy.action(Provider(row["provider"]), disposition),
+        "action": next_best or wanted,
+        "instead_of": wanted if next_best else None,
         "reasons": tuple(Reason.of(match) for match in verdict.matches),
         "overruled": tuple(OverruledReason.by_rule(beaten) for beaten in verdict.overruled),
     }
 
 
 def _skip_reason(
-    judged: Mapping[str, Any], policy: Policy, state: CopyState | None
+    judged: Mapping[str, Any],
+    policy: Policy,
+    state: CopyState | None,
+    was_sent: bool,
+    missing: Set[Action],
 ) -> SkipReason | None:
     mailbox, action = judged["mailbox"], judged["action"]
     by_policy = {
@@ -324,6 +355,7 @@ def _skip_reason(
         SkipReason.EXEMPT_MAILBOX: policy.exempt.covers_mailbox(mailbox),
         SkipReason.EXEMPT_RECIPIENT_DOMAIN: policy.exempt.covers_recipient(mailbox),
         SkipReason.EXEMPT_SENDER: policy.exempt.covers_sender(judged["sender"]),
+        SkipReason.SENT: was_sent and policy.sent_copies is SentCopies.LEAVE,
     }
     by_ledger = state is not None and {
         SkipReason.RESTORED: state.exempt,
@@ -331,7 +363,8 @@ def _skip_reason(
         SkipReason.ALREADY_THERE: state.settled(action) and state.state is State.ALREADY_THERE,
         SkipReason.ALREADY_DONE: state.settled(action),
     }
-    reasons = by_policy | (by_ledger or {})
+    by_service = {SkipReason.ACTION_MISSING: action in missing}
+    reasons = by_policy | (by_ledger or {}) | by_service
     return next((reason for reason, holds in reasons.items() if holds), None)
 
 
