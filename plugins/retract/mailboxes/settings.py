@@ -78,6 +78,18 @@ class Watch(BaseModel):
         """Whether nothing narrows it."""
         return not (self.addresses or self.addresses_file or self.groups)
 
+    def named(self) -> tuple[str, ...]:
+        """The addresses that are named, each once, those of the file included. Raises OSError."""
+        text = self.addresses_file.read_text("utf-8-sig") if self.addresses_file else ""
+        lines = (line.strip() for line in text.splitlines())
+        listed = (line for line in lines if line and not line.startswith("#"))
+        return tuple({one.lower(): one for one in (*self.addresses, *listed)}.values())
+
+    def excludes(self, *addresses: str) -> bool:
+        """Whether one of them is left out, written in whatever case."""
+        left_out = {address.lower() for address in self.exclude}
+        return any(address.lower() in left_out for address in addresses)
+
 
 class CollectFrom(StrEnum):
     """Where a connection's delivered mail is learnt from."""
