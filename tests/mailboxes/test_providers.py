@@ -49,11 +49,14 @@ def supported(bench: Bench, action: Action) -> bool:
 
 def test_lists_the_mailboxes_that_can_hold_mail(bench: Bench) -> None:
     store, domain = bench.tenant.state.store, bench.mailbox.address.partition("@")[2]
-    store.add_mailbox(bench.tenant_provider, f"left@{domain}", enabled=False)
-    found = list(bench.mailboxes.list_mailboxes())
-    assert bench.mailbox in found
-    assert f"left@{domain}" not in {mailbox.address for mailbox in found}
-    assert len(found) == len(set(found))
+    store.add_mailbox(
+        bench.tenant_provider, f"left@{domain}", enabled=False, hosting=Hosting.ON_PREMISES
+    )
+    listed = list(bench.mailboxes.list_mailboxes())
+    found = {one.address for one in listed if isinstance(one, Mailbox)}
+    assert bench.mailbox in listed
+    assert f"left@{domain}" not in found
+    assert len(listed) == len(set(listed))
 
 
 def test_finds_a_mailbox_by_its_address(bench: Bench) -> None:

@@ -13,9 +13,9 @@ from pydantic import AwareDatetime, Field
 from retract.errors import (
     ActionNotSupported,
     MailboxError,
-    MailboxUnavailable,
     MessageNotFound,
 )
+from retract.mailboxes.microsoft365.directory import Directory
 from retract.mailboxes.microsoft365.folders import MailFolders
 from retract.mailboxes.microsoft365.graph import Graph, GraphAnswer
 from retract.mailboxes.protocol import MailboxReading
@@ -39,8 +39,6 @@ from retract.observables import EXTRACTOR_VERSION
 from retract.observables.mime import extract
 from retract.policy import SoftDeleteFolder
 
-_USER_FIELDS = "id,userPrincipalName,mail,accountEnabled,userType"
-_USERS_PER_PAGE = "999"
 _STATE_FIELDS = "id,parentFolderId,isRead,flag"
 _LISTING_FIELDS = f"{_STATE_FIELDS},internetMessageId,receivedDateTime,isDraft"
 
@@ -50,40 +48,10 @@ _CLOUDS_WITHOUT_HARD_DELETE = frozenset(
 )
 
 
-class _User(GraphAnswer):
-    id: str
-    user_principal_name: str = Field(default="", alias="userPrincipalName")
-    mail: str | None = None
-    enabled: bool = Field(default=True, alias="accountEnabled")
-    kind: str | None = Field(default=None, alias="userType")
+class _Moved(GraphAnswer):
+    """What a move answers with; of a permanent delete, nothing."""
 
-    @property
-    def has_mail(self) -> bool:
-        # A guest's mail address is one of another organisation.
-        return bool(self.mail) and self.kind != "Guest"
-
-
-class _Flag(GraphAnswer):
-    status: str = Field(default="notFlagged", alias="flagStatus")
-
-
-class _State(GraphAnswer):
-    """Where a message lies, and how it looks there."""
-
-    id: str
-    folder_id: str = Field(alias="parentFolderId")
-    is_read: bool = Field(default=False, alias="isRead")
-    flag: _Flag | None = None
-
-    @property
-    def is_flagged(self) -> bool:
-        return self.flag is not None and self.flag.status == "flagged"
-
-
-class _Listed(_State):
-    internet_message_id: str | None = Field(default=None, alias="internetMessageId")
-    received_at: AwareDatetime = Field(alias="receivedDateTime")
-    is_draft: bool = Field(default=False, alias="isDraft")
+    folder_id: str = Field(default="", alias="parentFolderId")
 
 
 class Microsoft365:
@@ -104,31 +72,14 @@ class Microsoft365:
         self._settings = settings
         self._clock = clock
         self._graph = Graph(settings, clock, transport, share, sleep)
-        self._folders: dict[str, MailFolders] = {}
+        self._directory = Directory(self._graph, connection)
+        self._folders = MailFolders(self._graph)
 
     def list_mailboxes(self) -> Iterator[Mailbox | UnwatchedMailbox]:
-        users = self._graph.pages(
-            "/users", _User, "list the users", **{"$select": _USER_FIELDS, "$top": _USERS_PER_PAGE}
-        )
-        return (self._mailbox(user) for user in users if user.has_mail and user.enabled)
+        return self._directory.watched(self._settings.watch)
 
     def mailbox(self, address: str) -> Mailbox:
-        task = f"find the mailbox {address}"
-        try:
-            user = self._graph.read(
-                f"/users/{_segment(address)}", _User, task, **{"$select": _USER_FIELDS}
-            )
-        except MailboxUnavailable:
-            # The path knows a user by id or sign-in name only, and mail may go elsewhere.
-            quoted = address.replace("'", "''")
-            query = {"$select": _USER_FIELDS, "$filter": f"mail eq '{quoted}'"}
-            found = next(self._graph.pages("/users", _User, task, **query), None)
-            if found is None:
-                raise
-            user = found
-        if not user.has_mail:
-            raise MailboxUnavailable(f"{address} is a user without a mailbox in this tenant")
-        return self._mailbox(user)
+        return self._directory.mailbox(address)
 
     def collect(
         self,
@@ -170,9 +121,11 @@ class Microsoft365:
                 (
                     one,
                     answered(
-                        lambda one=one: self._collected(mailbox, one, self._read(mailbox, one))
+                        lambda one=one: self._collected(  # type: ignore[misc]
+                            mailbox, one, self._read(mailbox, one)
+                        )
                     ),
-                )  # type: ignore[misc]  # noqa: E501
+                )
                 for one in wanted.values()
             ),
             lambda message, error: self._collected(
@@ -182,19 +135,44 @@ class Microsoft365:
         )
 
     def locate(self, copies: Sequence[Copy]) -> list[Location | MailboxError | None]:
-        return [answered(lambda copy=copy: self._locate(copy)) for copy in copies]  # type: ignore[misc]
+        states = self._graph.all([_look(copy) for copy in copies], State)
+        folders = self._folders.describe(
+            (copy.mailbox_id, state.folder_id)
+            for copy, state in zip(copies, states, strict=True)
+            if isinstance(state, State)
+        )
+        return [
+            _location(state, folders[copy.mailbox_id, state.folder_id])
+            if isinstance(state, State)
+            else None
+            if isinstance(state, MessageNotFound)
+            else state
+            for copy, state in zip(copies, states, strict=True)
+        ]
 
     def find(self, copies: Sequence[Copy]) -> list[tuple[Found, ...] | MailboxError]:
-        raise NotImplementedError
+        # A copy without a Message-ID is nowhere to be found, and nothing is asked for it.
+        asked = [copy for copy in copies if copy.internet_message_id]
+        pages = self._graph.all([_search(copy) for copy in asked], Page[Listed])
+        folders = self._folders.describe(
+            (copy.mailbox_id, message.folder_id)
+            for copy, page in zip(asked, pages, strict=True)
+            if isinstance(page, Page)
+            for message in page.value
+        )
+        answers = {
+            copy: page if isinstance(page, MailboxError) else _found(copy, page.value, folders)
+            for copy, page in zip(asked, pages, strict=True)
+        }
+        return [answers.get(copy, ()) for copy in copies]
 
     def read(self, copies: Sequence[Copy]) -> list[Extraction | MailboxError]:
-        raise NotImplementedError
-
-    def _locate(self, copy: Copy) -> Location | None:
-        try:
-            return self._location(copy.mailbox_id, self._state(copy))
-        except MessageNotFound:
-            return None
+        contents = self._graph.contents(content_of(copy) for copy in copies)
+        trusted = self._settings.trusted_headers
+        return [
+            raw if isinstance(raw, MailboxError) else extract(raw, trusted=trusted)
+            for raw in contents
+        ]
 
     def destination(self, action: Action) -> Place:
         match action:
@@ -220,54 +198,55 @@ class Microsoft365:
     ) -> list[MailboxError | None]:
         for _, action in retractions:
             self.destination(action)
-        return [
-            answered(lambda copy=copy, action=action: self._retract(copy, action))  # type: ignore[misc]
-            for copy, action in retractions
-        ]
+        answers = self._graph.all([self._retraction(*each) for each in retractions], _Moved, until)
+        for (copy, action), answer in zip(retractions, answers, strict=True):
+            if isinstance(answer, _Moved) and answer.folder_id:
+                # So the look that verifies need not ask for the folder.
+                place = self.destination(action)
+                self._folders.learn(copy.mailbox_id, answer.folder_id, place)
+        return [answer if isinstance(answer, MailboxError) else None for answer in answers]
 
-    def _retract(self, copy: Copy, action: Action) -> None:
+    def _retraction(self, copy: Copy, action: Action) -> Call:
         task = f"{action} a message of {copy.mailbox}"
         place = self.destination(action)
         if place is Place.PURGED:
             # Never DELETE: where that puts a message is not documented.
-            self._graph.change("POST", f"{_path(copy)}/permanentDelete", task)
-        else:
-            self._move(copy, _WELL_KNOWN[place], task)
+            path = f"{path_of(copy)}/permanentDelete"
+            return Call("POST", path, task, copy.mailbox_id, changing=True)
+        return _move(copy, WELL_KNOWN_FOLDERS[place], task)
 
     def restore(self, copy: Copy, location: Location) -> None:
         if location.place is Place.PURGED:
             raise ActionNotSupported("nothing can be put back into the purged items")
         task = f"restore a message of {copy.mailbox}"
-        try:
-            state = self._state(copy)
-        except MessageNotFound as error:
-            raise _out_of_reach(copy) from error
-        if self._location(copy.mailbox_id, state).place is Place.PURGED:
-            raise _out_of_reach(copy)
-        if state.folder_id != location.folder_id:
+        (now,) = self.locate([copy])
+        if isinstance(now, MailboxError):
+            raise now
+        if now is None or now.place is Place.PURGED:
+            raise ActionNotSupported(
+                f"a message of {copy.mailbox} is out of reach: it was purged or deleted for good, "
+                "and only an administrator may recover it"
+            )
+        if now.folder_id != location.folder_id:
             try:
-                self._move(copy, location.folder_id, task)
+                self._graph.make(_move(copy, location.folder_id, task))
             except MessageNotFound:
                 # The copy was there a moment ago, so it is its old folder that is gone.
-                self._move(copy, _WELL_KNOWN[Place.INBOX], task)
+                self._graph.make(_move(copy, WELL_KNOWN_FOLDERS[Place.INBOX], task))
         changes: dict[str, object] = {}
-        if state.is_read != location.is_read:
+        if now.is_read != location.is_read:
             changes["isRead"] = location.is_read
-        if state.is_flagged != location.is_flagged:
+        if now.is_flagged != location.is_flagged:
             changes["flag"] = {"flagStatus": "flagged" if location.is_flagged else "notFlagged"}
         if changes:
-            self._graph.change("PATCH", _path(copy), task, changes)
+            patch = Call("PATCH", path_of(copy), task, copy.mailbox_id, changes, changing=True)
+            self._graph.make(patch)
 
     def now(self) -> datetime:
         return self._clock()
 
     def close(self) -> None:
         self._graph.close()
-
-    def _mailbox(self, user: _User) -> Mailbox:
-        return Mailbox(
-            self.provider, self.connection, user.id, user.mail or user.user_principal_name
-        )
 
     def _was_delivered(self, mailbox: Mailbox, message: _Listed) -> bool:
         """Drafts were not, nor what the owner sent: a reply to a phish quotes its links."""
