@@ -138,7 +138,11 @@ class Folder:
     well_known: str = ""
     """Its well-known name in lower case; empty for a folder of the user's own."""
     hidden: bool = False
-    """Not among the mailbox's listed folders: Recoverable Items and below."""
+    """Not among the mailbox's listed folders: Recoverable Items and below, and such of its own."""
+    created: int = 0
+    """The id of the change that made it; 0 for a folder that came with the mailbox."""
+    changed: int = 0
+    """The id of its last change."""
 
 
 @dataclass(slots=True)
@@ -179,6 +183,8 @@ class Mailbox:
     by_rest_id: dict[str, str] = field(default_factory=dict)
     """Current rest id → message id."""
     folders: dict[str, Folder] = field(default_factory=dict)
+    removed_folders: dict[str, int] = field(default_factory=dict)
+    """Folders that are gone for good, and the id of the change that removed them."""
     labels: dict[str, Label] = field(default_factory=dict)
     changes: list[Change] = field(default_factory=list)
     last_change: int = 1000

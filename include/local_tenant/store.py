@@ -130,17 +130,43 @@ class Store:
                 if provider in (None, whose)
             ]
 
-    def add_folder(self, mailbox: Mailbox, display_name: str, parent_id: str = "") -> Folder:
+    def add_folder(
+        self, mailbox: Mailbox, display_name: str, parent_id: str = "", *, hidden: bool = False
+    ) -> Folder:
         """A folder of the user's own, at the top unless a parent is named."""
         with self.lock:
             root = mailbox.well_known("msgfolderroot").folder_id
+            mailbox.last_change += 1
             folder = Folder(
                 item_ids.folder_id(mailbox.mailbox_id, self._random),
                 display_name,
                 parent_id or root,
+                hidden=hidden,
+                created=mailbox.last_change,
+                changed=mailbox.last_change,
             )
             mailbox.folders[folder.folder_id] = folder
             return folder
+
+    def move_folder(self, mailbox: Mailbox, folder: Folder, parent: Folder) -> None:
+        """By the owner, with all that is in it; Outlook deletes a folder into Deleted Items."""
+        with self.lock:
+            mailbox.last_change += 1
+            folder.parent_id, folder.changed = parent.folder_id, mailbox.last_change
+
+    def remove_folder(self, mailbox: Mailbox, folder: Folder, *, at: datetime) -> None:
+        """By the owner, for good, and all in it. Their messages go to Recoverable Items."""
+        with self.lock:
+            for child in list(mailbox.folders.values()):
+                if child.parent_id == folder.folder_id:
+                    self.remove_folder(mailbox, child, at=at)
+            deletions = mailbox.well_known("recoverableitemsdeletions")
+            for item in list(mailbox.items.values()):
+                if item.folder_id == folder.folder_id and item.removed is None:
+                    self._put(mailbox, item, deletions, at)
+            del mailbox.folders[folder.folder_id]
+            mailbox.last_change += 1
+            mailbox.removed_folders[folder.folder_id] = mailbox.last_change
 
     def add_label(self, mailbox: Mailbox, name: str) -> Label:
         """A label of the user's own."""
@@ -300,29 +326,9 @@ class Store:
     ) -> None:
         """Into another folder, under a new classic id (also when it lay there before)."""
         with self.lock:
-            before, rest_id = item.folder_id, item.rest_id
-            del mailbox.by_rest_id[item.rest_id]
-            item.folder_id = folder.folder_id
-            item.rest_id = item_ids.classic_id(mailbox.mailbox_id, self._random)
-            mailbox.by_rest_id[item.rest_id] = item.message_id
-            self._note(
-                mailbox,
-                item,
-                ChangeKind.MOVED,
-                at,
-                rest_id=rest_id,
-                folder_before=before,
-                folder_after=folder.folder_id,
-            )
-            self._audit(
-                mailbox,
-                item,
-                at,
-                operation,
-                _folder_label(mailbox.folders[before]),
-                _folder_label(folder),
-                status,
-            )
+            before = _folder_label(mailbox.folders[item.folder_id])
+            self._put(mailbox, item, folder, at)
+            self._audit(mailbox, item, at, operation, before, _folder_label(folder), status)
 
     def update(
         self,
@@ -469,6 +475,22 @@ class Store:
             if group is not None and group.takes_mail:
                 return [member for member in group.people() if member.hosting is Hosting.CLOUD]
         raise UnknownRecipient(address)
+
+    def _put(self, mailbox: Mailbox, item: Item, folder: Folder, at: datetime) -> None:
+        before, rest_id = item.folder_id, item.rest_id
+        del mailbox.by_rest_id[item.rest_id]
+        item.folder_id = folder.folder_id
+        item.rest_id = item_ids.classic_id(mailbox.mailbox_id, self._random)
+        mailbox.by_rest_id[item.rest_id] = item.message_id
+        self._note(
+            mailbox,
+            item,
+            ChangeKind.MOVED,
+            at,
+            rest_id=rest_id,
+            folder_before=before,
+            folder_after=folder.folder_id,
+        )
 
     def _add_item(
         self,

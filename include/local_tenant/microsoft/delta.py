@@ -1,4 +1,4 @@
-"""Changes of a folder's messages since a token: message: delta."""
+"""Changes since a token: of a folder's messages, and of the folders."""
 
 from __future__ import annotations
 
@@ -19,7 +19,14 @@ from local_tenant.microsoft.odata import (
     read_token,
     read_top,
 )
-from local_tenant.microsoft.resources import MESSAGE, Json, message_json, message_value
+from local_tenant.microsoft.resources import (
+    FOLDER,
+    MESSAGE,
+    Json,
+    folder_json,
+    message_json,
+    message_value,
+)
 
 FILTERED_LIMIT = 5_000
 """A filtered first round tells of no more messages than this, says the documentation."""
@@ -38,7 +45,45 @@ def changes(
     access: MailboxAccess, folder: Folder, query: Mapping[str, str], link: str
 ) -> dict[str, Any]:
     """One page of a round, with the link to go on. Raises GraphError."""
-    options = read_options(query, _DELTA_OPTIONS)
+    token = _token(access, query, _DELTA_OPTIONS)
+    _check(token.query)
+    size = access.prefer.page_size or read_top(token.query.get("$top"), default=10, largest=1000)
+    if token.since:
+        rows, following = _later_round(access, folder, token, size)
+    else:
+        rows, following = _first_round(access, folder, token, size)
+    return _page(rows, following, token, link)
+
+
+def folder_changes(access: MailboxAccess, query: Mapping[str, str], link: str) -> dict[str, Any]:
+    """As `changes`, of the folders at every depth but for hidden ones. Raises GraphError."""
+    token = _token(access, query, ("$select", "$skiptoken", "$deltatoken"))
+    select = read_select(token.query.get("$select"), FOLDER)
+    known = sorted(access.mailbox.folders.values(), key=lambda folder: folder.folder_id)
+    rows: list[Json] = [
+        {"@odata.type": _FOLDER_TYPE} | folder_json(access.mailbox, folder, select)
+        for folder in known
+        if not folder.hidden
+        and folder.created <= token.until
+        and (not token.since or token.since < folder.changed)
+    ]
+    rows += [
+        {"@odata.type": _FOLDER_TYPE, "id": folder_id, "@removed": {"reason": "deleted"}}
+        for folder_id, removed in sorted(access.mailbox.removed_folders.items())
+        if token.since and token.since < removed <= token.until
+    ]
+    size = access.prefer.page_size or 10
+    page, end = rows[token.count : token.count + size], token.count + size
+    following = token.model_copy(update={"count": end}) if end < len(rows) else None
+    return _page(page, following, token, link)
+
+
+_FOLDER_TYPE = "#microsoft.graph.mailFolder"
+
+
+def _token(access: MailboxAccess, query: Mapping[str, str], allowed: tuple[str, ...]) -> PageToken:
+    """Where the caller stands. Raises GraphError."""
+    options = read_options(query, allowed)
     text = options.get("$skiptoken") or options.get("$deltatoken")
     if text is None:
         first = {name: value for name, value in query.items() if not name.startswith("$skip")}
@@ -50,12 +95,12 @@ def changes(
     known = token.since or token.until
     if not access.mailbox.forgotten_before <= known <= access.mailbox.last_change:
         raise sync_state_not_found()
-    _check(token.query)
-    size = access.prefer.page_size or read_top(token.query.get("$top"), default=10, largest=1000)
-    if token.since:
-        rows, following = _later_round(access, folder, token, size)
-    else:
-        rows, following = _first_round(access, folder, token, size)
+    return token
+
+
+def _page(
+    rows: list[Json], following: PageToken | None, token: PageToken, link: str
+) -> dict[str, Any]:
     if following is None:
         done = PageToken(since=token.until, query=token.query)
         return {"@odata.deltaLink": _link(link, "$deltatoken", done), "value": rows}

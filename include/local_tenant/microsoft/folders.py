@@ -49,6 +49,13 @@ def make_router(state: TenantState) -> APIRouter:
             root = access.mailbox.well_known("msgfolderroot")
             return access.answer(list_folders(access, request, root, "mailFolders"))
 
+    @router.get("/users/{user}/mailFolders/delta")
+    async def folder_delta(access: reading, request: Request) -> Response:
+        with state.store.lock:
+            link = f"{state.origin}{quote(request.url.path)}"
+            body = delta.folder_changes(access, request.query_params, link)
+            return access.answer(context(state, access.context("mailFolders")) | body)
+
     @router.get("/users/{user}/mailFolders/{folder}")
     async def get_folder(access: reading, folder: str, request: Request) -> Response:
         options = read_options(request.query_params, ("$select",))
