@@ -57,7 +57,6 @@ PARAMS = {
     catchup=False,
     max_active_runs=1,
     params=PARAMS,
-    render_template_as_native_obj=True,
     tags=["retract"],
     doc_md=__doc__,
 )
@@ -85,6 +84,7 @@ def post_delivery_response() -> None:
         return response.shard_mailboxes(Settings(), folder)
 
     @task(
+        max_active_tis_per_dagrun=Settings().tasks_at_once,
         retries=3,
         retry_delay=timedelta(seconds=15),
         retry_policy=MailboxRetryPolicy(),
@@ -107,6 +107,7 @@ def post_delivery_response() -> None:
         return response.make_plan(Settings(), folder)
 
     @task(
+        max_active_tis_per_dagrun=Settings().tasks_at_once,
         retries=5,
         retry_delay=timedelta(seconds=15),
         retry_policy=MailboxRetryPolicy(),

@@ -20,7 +20,7 @@ def _default_home() -> Path:
 
 
 class Settings(BaseSettings):
-    """The installation's paths, addresses and fan-out cap."""
+    """The installation's paths, addresses and limits of its fan-out."""
 
     model_config = SettingsConfigDict(env_prefix="RETRACT_", extra="ignore", frozen=True)
 
@@ -36,7 +36,11 @@ class Settings(BaseSettings):
     """Airflow connection ids of the tenants, separated by commas."""
     max_shards: int = Field(default=256, ge=1, le=1000)
     """One mailbox a task up to this many tasks; whole-mailbox shards beyond it."""
-
+    tasks_at_once: int = Field(default=16, ge=1, le=256)
+    """How many of a run's tasks read mailboxes, or act on them, at the same time. Each has its
+    part of a connection's rate."""
+    lease_seconds: float = Field(default=300.0, ge=5, le=3600)
+    """How long a worker that died keeps its mailboxes from others; longer than any call takes."""
     retry_seconds: float = Field(default=15.0, ge=0)
     """The first wait before a mailbox's task is tried again; later ones double."""
     retention_days: int = Field(default=90, ge=1)

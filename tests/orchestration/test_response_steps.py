@@ -34,7 +34,9 @@ from retract.model import (
     Window,
 )
 from retract.observables import EXTRACTOR_VERSION
-from retract.orchestration import response
+from retract.orchestration import clock, response
+from retract.orchestration.response import providers
+from retract.orchestration.response.pinned import HELD_BACK
 from retract.orchestration.runs import RunFolder
 from retract.orchestration.windows import RunRequest
 from retract.policy import Policy
@@ -213,10 +215,12 @@ def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Installatio
         )
     )
 
-    def open_connection(connection: str, _policy: Policy, _clock: object) -> FakeTenant:
+    def open_connection(
+        connection: str, _policy: Policy, _clock: object, **_: object
+    ) -> FakeTenant:
         return made.tenants[connection]
 
-    monkeypatch.setattr(response, "open_connection", open_connection)
+    monkeypatch.setattr(providers, "open_connection", open_connection)
     return made
 
 
@@ -224,7 +228,7 @@ def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Installatio
 def _now(monkeypatch: pytest.MonkeyPatch) -> None:
     """A new moment at each look: two attempts at a run are never opened in one."""
     moments = (NOW + timedelta(seconds=n) for n in range(10_000))
-    monkeypatch.setattr(response, "utc_now", lambda: next(moments))
+    monkeypatch.setattr(clock, "utc_now", lambda: next(moments))
 
 
 def test_a_run_retracts_what_is_listed_and_nothing_else(installation: Installation) -> None:
@@ -302,7 +306,7 @@ def test_what_is_held_back_is_counted_in_the_run_s_folder_and_reported(
     assert installation.problems(folder) == []
     assert [m for m, place in north.places.items() if place is Place.TRASH] == [bad.message_id]
     held_back = installation.report(folder).held_back
-    assert held_back == RunFolder(folder).read(response.HELD_BACK, HeldBackHits)
+    assert held_back == RunFolder(folder).read(HELD_BACK, HeldBackHits)
     assert [(hit.value, hit.sources, hit.copies) for hit in held_back.top] == [
         ("http://docs.google.com/", ("list",), 2)
     ]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from retract.errors import (
     AuthenticationFailed,
+    ClaimLost,
     MailboxError,
     MailboxUnavailable,
     PermissionDenied,
@@ -15,7 +18,13 @@ from retract.errors import (
     TenantUnreachable,
     Throttled,
 )
-from retract.orchestration.retries import MailboxRetryPolicy, ShardFailed, wait_seconds
+from retract.orchestration.clock import utc_now
+from retract.orchestration.retries import (
+    MailboxRetryPolicy,
+    ShardFailed,
+    asked_seconds,
+    wait_seconds,
+)
 
 
 @pytest.mark.parametrize(
@@ -85,3 +94,15 @@ def test_a_shard_waits_as_long_as_its_most_throttled_mailbox() -> None:
     assert decision.retry_delay.total_seconds() >= 90.5
     assert "a" in str(failed)
     assert "b" in str(failed)
+
+
+def test_a_mailbox_that_another_worker_holds_is_tried_again_when_the_hold_ends() -> None:
+    until = utc_now() + timedelta(seconds=200)
+    lost = ClaimLost("held", until=until)
+    failed = ShardFailed({"a": lost, "b": Throttled("x", retry_after=30), "c": ClaimLost("?")})
+    for error in (lost, failed):
+        decision = MailboxRetryPolicy().evaluate(error, 1, 5)
+        assert decision.retry_delay is not None
+        assert 195 < decision.retry_delay.total_seconds() < 300
+    assert asked_seconds(lost, until + timedelta(seconds=1)) == 0
+    assert asked_seconds(ClaimLost("nobody knows until when"), until) is None

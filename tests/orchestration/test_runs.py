@@ -26,7 +26,8 @@ def test_slugs_are_safe_and_distinct(one: str, other: str) -> None:
 def test_a_new_attempt_leaves_the_old_one(tmp_path: Path) -> None:
     run_id = "manual__2026-01-01T00:00:00+00:00"
     first = RunFolder.create(tmp_path, "d", run_id, datetime(2026, 1, 1, tzinfo=UTC))
-    first.write("collected/00001.json", ShardCollected(mailboxes=(Collected(mailbox="a"),)))
+    result = Collected(connection="c", mailbox_id="1", mailbox="a")
+    first.write("collected/00001.json", ShardCollected(mailboxes=(result,), finished=True))
     second = RunFolder.create(tmp_path, "d", run_id, datetime(2026, 1, 2, tzinfo=UTC))
     assert second.path.parent == first.path.parent
     assert second.read_all("collected", ShardCollected) == []

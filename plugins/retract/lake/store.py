@@ -1,4 +1,4 @@
-"""The lake: four Delta tables under one URL. Every read is pinned to a version.
+"""The lake: Delta tables under one URL. What a run judges is pinned to a version.
 
 Collecting is safe to repeat and to run side by side: a commit that meets another one is made
 again on top of it, so the same copy never comes twice. A copy's observables are committed
@@ -7,14 +7,13 @@ before its message row, so a reader that sees the row sees the observables too.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 from zlib import crc32
 
 import polars as pl
-import tenacity
 from deltalake import (
     CommitProperties,
     DeltaTable,
@@ -22,10 +21,11 @@ from deltalake import (
     WriterProperties,
     write_deltalake,
 )
-from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from deltalake.exceptions import CommitFailedError
 from pydantic import BaseModel, ConfigDict
 
 from retract.errors import LakeError
+from retract.lake.delta import DeltaTables
 from retract.lake.frames import messages_frame, observables_frame
 from retract.lake.source_state import SourceState
 from retract.lake.tables import (
@@ -33,14 +33,14 @@ from retract.lake.tables import (
     MESSAGES_TABLE,
     OBSERVABLES_TABLE,
     SOURCES_TABLE,
+    WATERMARKS_TABLE,
     Table,
 )
-from retract.model import CollectedMessage, Mailbox, Window
+from retract.lake.watermarks import newest, watermark_rows
+from retract.model import CollectedMessage, Mailbox, Watermark, Window
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-Result = TypeVar("Result")
 
 BATCH: Final = 1_000
 """Messages a commit: what is read is kept, should the mailbox fail later on."""
@@ -52,13 +52,20 @@ its days, and a reader pays for each of them."""
 SMALL_FILE: Final = 1024 * 1024
 """Bytes on average below which files are small."""
 
-ALL_TABLES: Final = (MESSAGES_TABLE, OBSERVABLES_TABLE, INDICATORS_TABLE, SOURCES_TABLE)
+ALL_TABLES: Final = (
+    MESSAGES_TABLE,
+    OBSERVABLES_TABLE,
+    INDICATORS_TABLE,
+    SOURCES_TABLE,
+    WATERMARKS_TABLE,
+)
 
 _SMALL: Final = WriterProperties(compression="ZSTD", compression_level=1)
 """A third less than Snappy, in the same time: every version of a large source is a whole file."""
 
-_COMMIT_PATIENCE: Final = timedelta(minutes=5)
 _GUARDS: Final = 256
+_KEPT_SINCE: Final = "kept-since"
+"""The name under which a table remembers the first day that `Lake.expire` left, as an ordinal."""
 
 
 class LakeVersions(BaseModel):
@@ -89,8 +96,7 @@ class Lake:
     """
 
     def __init__(self, url: str, *, storage_options: dict[str, str] | None = None) -> None:
-        self._root = url.rstrip("/") if "://" in url else str(Path(url).expanduser().absolute())
-        self._storage_options = storage_options
+        self._tables = DeltaTables(url, storage_options)
 
     # --- messages and observables ---
 
@@ -115,42 +121,104 @@ class Lake:
         return added
 
     def known_message_ids(
-        self, mailbox: Mailbox, window: Window, extractor_version: int
-    ) -> set[str]:
-        """The provider's ids of the mailbox's copies that need not be read again."""
-        known = (
-            self.scan_messages(self._version(MESSAGES_TABLE), window)
+        self, mailboxes: Collection[Mailbox], since: datetime, extractor_version: int
+    ) -> dict[Mailbox, set[str]]:
+        """The provider's ids of each mailbox's copies, delivered since then, that need not be
+        read again."""
+        rows = (
+            self._tables.scan(MESSAGES_TABLE, self._tables.version(MESSAGES_TABLE))
             .filter(
-                pl.col("mailbox_id") == mailbox.mailbox_id,
-                pl.col("connection") == mailbox.connection,
-                pl.col("provider") == mailbox.provider.value,
+                pl.col("delivery_date") >= since.astimezone(UTC).date(),
+                pl.col("received_at") >= since,
+                pl.col("mailbox_id").is_in([mailbox.mailbox_id for mailbox in mailboxes]),
                 pl.col("extractor_version") >= extractor_version,
             )
-            .select("message_id")
+            .group_by("provider", "connection", "mailbox_id")
+            .agg("message_id")
             .collect()
         )
-        return set(known["message_id"])
+        known = {(*ids,): set(messages) for *ids, messages in rows.iter_rows()}
+        return {mailbox: known.get(_key(mailbox), set()) for mailbox in mailboxes}
 
     def mailbox_domains(self, version: int | None = None) -> frozenset[str]:
         """The domains of all mailboxes whose mail was collected, in lower case.
 
         By default as it is now.
         """
-        version = self._version(MESSAGES_TABLE) if version is None else version
-        addresses = self._scan(MESSAGES_TABLE, version)
+        version = self._tables.version(MESSAGES_TABLE) if version is None else version
+        addresses = self._tables.scan(MESSAGES_TABLE, version)
         seen = addresses.select(pl.col("mailbox").unique()).collect()["mailbox"]
         domains = (address.rpartition("@")[2].strip().lower() for address in seen if "@" in address)
         return frozenset(domain for domain in domains if domain)
 
     def scan_messages(self, version: int | None, window: Window) -> pl.LazyFrame:
         """The copies delivered in the window."""
-        return self._scan(MESSAGES_TABLE, version).filter(
+        return self._tables.scan(MESSAGES_TABLE, version).filter(
             _days(window), pl.col("received_at") >= window.start, pl.col("received_at") < window.end
         )
 
     def scan_observables(self, version: int | None, window: Window) -> pl.LazyFrame:
         """The observables of the days the window touches: join them with the messages."""
-        return self._scan(OBSERVABLES_TABLE, version).filter(_days(window))
+        return self._tables.scan(OBSERVABLES_TABLE, version).filter(_days(window))
+
+    # --- how far mailboxes were read ---
+
+    def watermarks(
+        self, mailboxes: Collection[Mailbox], extractor_version: int
+    ) -> dict[Mailbox, Watermark]:
+        """How far each was read by this extractor or a newer one; only those that were.
+
+        ``since`` is never earlier than what `expire` has left of the mail.
+        """
+        messages = self._tables.open(MESSAGES_TABLE)
+        if messages is None:
+            return {}
+        rows = self._tables.scan(WATERMARKS_TABLE, self._tables.version(WATERMARKS_TABLE)).filter(
+            pl.col("mailbox_id").is_in([mailbox.mailbox_id for mailbox in mailboxes]),
+            pl.col("extractor_version") >= extractor_version,
+            pl.col("messages_table") == str(messages.metadata().id),
+        )
+        kept_since = _kept_since(messages)
+        found = {
+            (row["provider"], row["connection"], row["mailbox_id"]): row
+            for row in newest(rows).collect().iter_rows(named=True)
+        }
+        return {
+            mailbox: Watermark(max(row["since"], kept_since), row["cursor"])
+            for mailbox in mailboxes
+            if (row := found.get(_key(mailbox)))
+        }
+
+    def add_watermarks(
+        self, read: Mapping[Mailbox, Watermark], extractor_version: int, read_at: datetime
+    ) -> None:
+        """Remember how far these were read. Only once all of it was added: what a watermark
+        covers is not read again."""
+        if not read:
+            return
+
+        def add() -> None:
+            there = self._tables.open_or_create(WATERMARKS_TABLE)
+            messages = str(self._tables.open_or_create(MESSAGES_TABLE).metadata().id)
+            frame = watermark_rows(read, extractor_version, messages, read_at)
+            write_deltalake(there, WATERMARKS_TABLE.rows(frame), mode="append")
+
+        self._tables.commit(WATERMARKS_TABLE, add)
+
+    def compact_watermarks(self, *, read_since: datetime | None = None) -> None:
+        """Keep of each mailbox the newest one alone, or none when it is older than that.
+
+        Safe beside others: what they append meanwhile stays, and the newest counts. Nothing is
+        done while the files are few, unless some may be too old.
+        """
+        there = self._tables.open(WATERMARKS_TABLE)
+        if there is None or (read_since is None and len(there.file_uris()) < COMPACT_FROM):
+            return
+        rows = newest(pl.scan_delta(there))
+        if read_since is not None:
+            rows = rows.filter(pl.col("read_at") >= read_since)
+        with suppress(CommitFailedError):  # another one compacts it
+            write_deltalake(there, WATERMARKS_TABLE.rows(rows.collect()), mode="overwrite")
 
     # --- indicators ---
 
@@ -159,9 +227,9 @@ class Lake:
 
         Raises LakeError for a version that is too old: `expire` takes its files away.
         """
-        rows = self._scan(INDICATORS_TABLE, version)
+        rows = self._tables.scan(INDICATORS_TABLE, version)
         if version is not None:
-            self._require_files(INDICATORS_TABLE, version)
+            self._tables.require_files(INDICATORS_TABLE, version)
         return rows
 
     def replace_indicators(
@@ -181,7 +249,7 @@ class Lake:
             raise LakeError(f"indicators: rows of other sources than stated: {sorted(others)}")
 
         def replace() -> int:
-            table = self._open_or_create(INDICATORS_TABLE)
+            table = self._tables.open_or_create(INDICATORS_TABLE)
             if expected_version not in (None, table.version()):
                 raise LakeError(
                     f"the indicators are at version {table.version()}, not {expected_version}: "
@@ -198,11 +266,11 @@ class Lake:
             table.update_incremental()
             return table.version()
 
-        return self._commit(INDICATORS_TABLE, replace)
+        return self._tables.commit(INDICATORS_TABLE, replace)
 
     def source_states(self, version: int | None = None) -> dict[str, SourceState]:
         """How each source was last read, by its name; by default as it is now."""
-        there = self._open(SOURCES_TABLE, version)
+        there = self._tables.open(SOURCES_TABLE, version)
         return {} if there is None else _states(there)
 
     def write_source_states(
@@ -212,7 +280,7 @@ class Lake:
         new = {state.source: state for state in states}
 
         def write() -> None:
-            table = self._open_or_create(SOURCES_TABLE)
+            table = self._tables.open_or_create(SOURCES_TABLE)
             known = _states(table)
             kept = {name: state for name, state in known.items() if name not in forget}
             after = kept | new
@@ -221,19 +289,19 @@ class Lake:
                 frame = pl.DataFrame(rows, schema=SOURCES_TABLE.empty().schema)
                 write_deltalake(table, SOURCES_TABLE.rows(frame), mode="overwrite")
 
-        self._commit(SOURCES_TABLE, write)
+        self._tables.commit(SOURCES_TABLE, write)
 
     # --- all tables ---
 
     def versions(self) -> LakeVersions:
         """The newest versions, to pin a run to."""
         # Messages first: observables are committed before them, so none can be missing.
-        messages = self._version(MESSAGES_TABLE)
-        observables = self._version(OBSERVABLES_TABLE)
+        messages = self._tables.version(MESSAGES_TABLE)
+        observables = self._tables.version(OBSERVABLES_TABLE)
         return LakeVersions(
             messages=messages,
             observables=observables,
-            indicators=self._version(INDICATORS_TABLE),
+            indicators=self._tables.version(INDICATORS_TABLE),
         )
 
     def expire(self, before: datetime) -> Expired:
@@ -242,11 +310,12 @@ class Lake:
         They are out of every later version at once. The files stay for readers pinned to an
         earlier version, and leave the store at the first call a week or more later.
         """
-        day = before.astimezone(UTC).date().isoformat()
+        day = before.astimezone(UTC).date()
+        self.compact_watermarks(read_since=before)
         return Expired(
             messages=self._delete(MESSAGES_TABLE, day),
             observables=self._delete(OBSERVABLES_TABLE, day),
-            files=sum(map(self._vacuum, ALL_TABLES)),
+            files=sum(map(self._tables.vacuum, ALL_TABLES)),
         )
 
     def compact(self) -> int:
@@ -269,7 +338,7 @@ class Lake:
         )
 
         def add() -> int:
-            there = self._open_or_create(MESSAGES_TABLE)
+            there = self._tables.open_or_create(MESSAGES_TABLE)
             new = _unread(messages, there)
             if new.is_empty():
                 return 0
@@ -283,12 +352,12 @@ class Lake:
                 _merge_messages(there, rows, guard)
             return added
 
-        return self._commit(MESSAGES_TABLE, add)
+        return self._tables.commit(MESSAGES_TABLE, add)
 
     def _append_observables(
         self, messages: list[CollectedMessage], guard: CommitProperties
     ) -> None:
-        there = self._open_or_create(OBSERVABLES_TABLE)
+        there = self._tables.open_or_create(OBSERVABLES_TABLE)
         observables = observables_frame(messages)
         # One commit holds all rows of a reading. They are there already, without their message,
         # when a worker died between the two commits.
@@ -298,31 +367,31 @@ class Lake:
             rows = OBSERVABLES_TABLE.rows(new)
             write_deltalake(there, rows, mode="append", commit_properties=guard)
 
-    def _delete(self, table: Table, day: str) -> int:
+    def _delete(self, table: Table, day: date) -> int:
         def delete() -> int:
-            there = self._open(table)
+            there = self._tables.open(table)
             if there is None:
                 return 0
-            return int(there.delete(f"delivery_date < '{day}'")["num_deleted_rows"] or 0)
+            kept_since = max(day.toordinal(), there.transaction_version(_KEPT_SINCE) or 0)
+            deleted = there.delete(
+                f"delivery_date < '{day.isoformat()}'",
+                commit_properties=CommitProperties(
+                    app_transactions=[Transaction(_KEPT_SINCE, kept_since)]
+                ),
+            )
+            return int(deleted["num_deleted_rows"] or 0)
 
-        return self._commit(table, delete)
-
-    def _vacuum(self, table: Table) -> int:
-        def vacuum() -> int:
-            there = self._open(table)
-            return 0 if there is None else len(there.vacuum(dry_run=False))
-
-        return self._commit(table, vacuum)
+        return self._tables.commit(table, delete)
 
     def _compact(self, table: Table) -> int:
-        there = self._open(table)
+        there = self._tables.open(table)
         if there is None:
             return 0
         return sum(self._compact_day(table, day) for day in _crowded_days(there))
 
     def _compact_day(self, table: Table, day: date) -> int:
         """One try: when another commit comes first, a later call finds the day still crowded."""
-        there = self._open(table)
+        there = self._tables.open(table)
         if there is None or day not in _crowded_days(there):
             return 0
         before = len(there.file_uris())
@@ -339,79 +408,6 @@ class Lake:
         except CommitFailedError:
             return 0
         return before - len(there.file_uris())
-
-    def _commit(self, table: Table, commit: Callable[[], Result]) -> Result:
-        """Commit, again and again while others come first; each try starts from the newest."""
-        retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(CommitFailedError),
-            wait=tenacity.wait_random_exponential(multiplier=0.05, max=2),
-            stop=tenacity.stop_after_delay(_COMMIT_PATIENCE),
-            reraise=True,
-        )
-        try:
-            return retrying(commit)
-        except DeltaError as error:
-            raise LakeError(f"{table.name}: the commit failed: {error}") from error
-
-    def _scan(self, table: Table, version: int | None) -> pl.LazyFrame:
-        if version is None:
-            return table.empty().lazy()
-        there = self._open(table, version)
-        if there is None:
-            raise LakeError(f"{table.name}: there is no such table at {self._url(table)}")
-        return pl.scan_delta(there)
-
-    def _require_files(self, table: Table, version: int) -> None:
-        """Raises LakeError when files of this version have left the store.
-
-        Delta's log remembers versions longer than their files are kept.
-        """
-        newest, there = self._open(table), self._open(table, version)
-        if newest is None or there is None or newest.version() == version:
-            return
-        for file in sorted(set(there.file_uris()) - set(newest.file_uris())):
-            try:
-                pl.scan_parquet(file, storage_options=self._storage_options).collect_schema()
-            except (OSError, pl.exceptions.PolarsError) as error:
-                raise LakeError(
-                    f"{table.name}: version {version} cannot be read any more: its files were "
-                    f"removed after a week, or the store does not answer; the newest version is "
-                    f"{newest.version()}"
-                ) from error
-
-    def _version(self, table: Table) -> int | None:
-        there = self._open(table)
-        return None if there is None else there.version()
-
-    def _open(self, table: Table, version: int | None = None) -> DeltaTable | None:
-        """The table, its shape checked; None when it is not there yet."""
-        try:
-            there = DeltaTable(
-                self._url(table), version=version, storage_options=self._storage_options
-            )
-        except TableNotFoundError:
-            return None
-        except DeltaError as error:
-            which = "" if version is None else f" at version {version}"
-            said = " ".join(str(error).split())
-            raise LakeError(f"{table.name}: cannot be opened{which}: {said}") from error
-        _check_shape(table, there)
-        return there
-
-    def _open_or_create(self, table: Table) -> DeltaTable:
-        there = self._open(table)
-        if there is not None:
-            return there
-        return DeltaTable.create(
-            self._url(table),
-            table.schema,
-            mode="ignore",
-            partition_by=list(table.partition_by),
-            storage_options=self._storage_options,
-        )
-
-    def _url(self, table: Table) -> str:
-        return f"{self._root}/{table.name}"
 
 
 def _of_sources(sources: Collection[str] | None) -> str | None:
@@ -434,12 +430,25 @@ def _days(window: Window) -> pl.Expr:
     return pl.col("delivery_date").is_between(window.start.astimezone(UTC).date(), last.date())
 
 
+def commit_group(mailbox: Mailbox) -> int:
+    """A number below 256: two who add mail of mailboxes of one group at once do so in turn."""
+    return crc32("\x1f".join(_key(mailbox)).encode()) % _GUARDS
+
+
 def _guards(messages: Iterable[CollectedMessage]) -> set[str]:
     """Names for the messages' mailboxes. The table remembers each, so they are not endless."""
-    mailboxes = {
-        "\x1f".join((m.copy.provider, m.copy.connection, m.copy.mailbox_id)) for m in messages
-    }
-    return {f"mailboxes-{crc32(mailbox.encode()) % _GUARDS}" for mailbox in mailboxes}
+    copies = (message.copy for message in messages)
+    mailboxes = {Mailbox(c.provider, c.connection, c.mailbox_id, c.mailbox) for c in copies}
+    return {f"mailboxes-{commit_group(mailbox)}" for mailbox in mailboxes}
+
+
+def _key(mailbox: Mailbox) -> tuple[str, str, str]:
+    return (mailbox.provider.value, mailbox.connection, mailbox.mailbox_id)
+
+
+def _kept_since(messages: DeltaTable) -> datetime:
+    day = messages.transaction_version(_KEPT_SINCE)
+    return datetime.fromordinal(day or 1).replace(tzinfo=UTC)
 
 
 def _readings(table: DeltaTable, frame: pl.DataFrame) -> pl.DataFrame:
@@ -486,12 +495,3 @@ def _crowded_days(table: DeltaTable) -> list[date]:
     days = files.group_by("day").agg(count=pl.len(), size=pl.col("size_bytes").mean())
     crowded = days.filter(pl.col("count") >= COMPACT_FROM, pl.col("size") < SMALL_FILE)
     return sorted(crowded["day"])
-
-
-def _check_shape(table: Table, there: DeltaTable) -> None:
-    wrong = table.differences(there.schema())
-    if wrong:
-        raise LakeError(
-            f"{table.name}: the table has another shape in {', '.join(wrong)}: it was written by "
-            "another version of the program; move it away and collect again"
-        )

@@ -1,4 +1,4 @@
-"""The shapes of the lake's four Delta tables, and the keys that make commits idempotent."""
+"""The shapes of the lake's Delta tables, and the keys that make commits idempotent."""
 
 from __future__ import annotations
 
@@ -129,6 +129,22 @@ anew. ``etag``, ``last_modified``, ``content`` (a digest) and ``cursor`` let the
 for what changed. ``hold_back`` is the digest of the rules the source's rows were judged with.
 """
 
+WATERMARKS: Final = _schema(
+    provider=_TEXT,
+    connection=_TEXT,
+    mailbox_id=_TEXT,
+    since=_TIME,
+    cursor=_TEXT,
+    extractor_version=pa.int32(),
+    messages_table=_TEXT,
+    read_at=_TIME,
+)
+"""How far a mailbox was read: of several rows of one mailbox the newest ``read_at`` counts.
+
+``messages_table`` is the id of the messages table that holds what was read: of a table that was
+taken away nothing is known any more.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Table:
@@ -137,6 +153,8 @@ class Table:
     name: str
     schema: pa.Schema
     partition_by: tuple[str, ...] = ()
+    keep_hours: int | None = None
+    """How long files stay that only earlier versions need; None for Delta's own week."""
 
     def empty(self) -> pl.DataFrame:
         """A frame of this shape without rows."""
@@ -178,3 +196,5 @@ MESSAGES_TABLE: Final = Table("messages", MESSAGES, ("delivery_date",))
 OBSERVABLES_TABLE: Final = Table("observables", OBSERVABLES, ("delivery_date",))
 INDICATORS_TABLE: Final = Table("indicators", INDICATORS, ("source",))
 SOURCES_TABLE: Final = Table("sources", SOURCES)
+WATERMARKS_TABLE: Final = Table("watermarks", WATERMARKS, keep_hours=24)
+"""Nobody pins a version of it, and cursors are large: a day is long enough for any reader."""

@@ -7,7 +7,7 @@ A connection of the type ``generic`` says which tenant and how to sign in: ``log
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from retract.errors import ConnectionSettingsError
@@ -21,11 +21,18 @@ if TYPE_CHECKING:
 
 
 def open_connection(
-    connection: str, policy: Policy, clock: Callable[[], datetime]
+    connection: str,
+    policy: Policy,
+    clock: Callable[[], datetime],
+    *,
+    share: float = 1.0,
+    lease: timedelta | None = None,
 ) -> MailboxProvider:
-    """The provider behind an Airflow connection id. Nothing is called yet.
+    """The provider behind an Airflow connection id, with a share of the connection's rate.
+    Nothing is called yet.
 
-    Raises ConnectionSettingsError when the connection is missing or incomplete.
+    Raises ConnectionSettingsError when the connection is missing or incomplete, or when a call
+    over it may outlast a mailbox's lease.
     """
     from retract.mailboxes.connect import open_mailboxes, settings_from
 
@@ -33,7 +40,13 @@ def open_connection(
     extras = dict(found.extra_dejson)
     provider = extras.pop("provider", "")
     settings = settings_from(provider, extras, found.login, found.password)
-    return open_mailboxes(policy.apply_to(settings), connection, clock)
+    if lease is not None and lease.total_seconds() < 2 * settings.timeout_seconds:
+        raise ConnectionSettingsError(
+            f"RETRACT_LEASE_SECONDS is {lease.total_seconds():g}, and a call over {connection!r} "
+            f"may take {settings.timeout_seconds:g} seconds: raise the one to at least twice the "
+            "connection's timeout_seconds, or lower the other"
+        )
+    return open_mailboxes(policy.apply_to(settings), connection, clock, share=share)
 
 
 def credentials_of(connection: str) -> Credentials:

@@ -1,16 +1,17 @@
-"""When a mailbox's task is tried again: Airflow's waits, with each mailbox's own patience."""
+"""When a mailbox's task is tried again: the wait is Airflow's, no task sleeps through it."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import RetryDecision, RetryPolicy
 
 from retract.errors import (
     AuthenticationFailed,
+    ClaimLost,
     ConfigurationError,
     MailboxUnavailable,
     PermissionDenied,
@@ -18,6 +19,7 @@ from retract.errors import (
     Throttled,
 )
 from retract.installation import Settings
+from retract.orchestration import clock
 
 if TYPE_CHECKING:
     from airflow.sdk.definitions.context import Context
@@ -43,15 +45,18 @@ class ShardFailed(RetractError):
         """Whether no retry can help any of them."""
         return all(isinstance(error, PERMANENT) for error in self.failures.values())
 
-    @property
-    def retry_after(self) -> float | None:
-        """The longest wait, in seconds, that a provider asked for."""
-        waits = [
-            error.retry_after
-            for error in self.failures.values()
-            if isinstance(error, Throttled) and error.retry_after is not None
-        ]
-        return max(waits, default=None)
+
+def asked_seconds(error: BaseException, now: datetime) -> float | None:
+    """How long to wait at least, in seconds: what a provider asked for, or until another
+    worker's hold ends. The longest of a shard's mailboxes; None where nobody said."""
+    if isinstance(error, ShardFailed):
+        waits = (asked_seconds(failure, now) for failure in error.failures.values())
+        return max((wait for wait in waits if wait is not None), default=None)
+    if isinstance(error, Throttled):
+        return error.retry_after
+    if isinstance(error, ClaimLost) and error.until is not None:
+        return max(0.0, (error.until - now).total_seconds())
+    return None
 
 
 def wait_seconds(base: float, try_number: int, asked: float | None, shard: int) -> float:
@@ -77,13 +82,9 @@ class MailboxRetryPolicy(RetryPolicy):
     ) -> RetryDecision:
         if isinstance(exception, PERMANENT):
             return RetryDecision.fail(str(exception))
-        asked: float | None = None
-        if isinstance(exception, ShardFailed):
-            if exception.permanent:
-                return RetryDecision.fail(str(exception))
-            asked = exception.retry_after
-        elif isinstance(exception, Throttled):
-            asked = exception.retry_after
+        if isinstance(exception, ShardFailed) and exception.permanent:
+            return RetryDecision.fail(str(exception))
+        asked = asked_seconds(exception, clock.utc_now())
         if asked is not None and asked > _LONGEST_ASKED_SECONDS:
             return RetryDecision.fail(
                 f"the provider asks for a wait of more than {_LONGEST_ASKED_SECONDS / 60:.0f} "

@@ -5,12 +5,12 @@
         policy.yaml     the policy as it was
         mailboxes/      one file per connection: its mailboxes, or why they could not be listed
         shards/         one file per collecting task: its mailboxes
-        collected/      … and what each mailbox gave
+        collected/      … and what became of each, as it goes
         pin.json        the versions everything after is computed from
         matches.parquet
         held_back.json  what the indicators that are held back would have met
         plan.json
-        to_act/         one file per acting task: its mailboxes
+        to_act/         one file per acting task: its part of the plan
         acted/          … and how many copies ended in which state
         times/          when each step ran
         report.html  report.csv  report.json  summary.json
@@ -30,8 +30,9 @@ from typing import BinaryIO, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
-from retract.model import Mailbox, Mode, Provider, Window
+from retract.model import Mailbox, Mode, Provider, State, UnwatchedMailbox, Window
 from retract.orchestration.clock import utc_now
+from retract.policy import Policy, load_policy
 from retract.whole_file import whole_file, write_text_whole
 
 M = TypeVar("M", bound=BaseModel)
@@ -89,6 +90,11 @@ class MailboxEntry(BaseModel):
             address=mailbox.address,
         )
 
+    @property
+    def key(self) -> tuple[str, str]:
+        """Connection and mailbox id."""
+        return (self.connection, self.mailbox_id)
+
     def mailbox(self) -> Mailbox:
         return Mailbox(self.provider, self.connection, self.mailbox_id, self.address)
 
@@ -102,25 +108,59 @@ class Listing(BaseModel):
     mailboxes: tuple[MailboxEntry, ...] = ()
     found: tuple[str, ...] = ()
     """Of the addresses the run is narrowed to, those that lead to a mailbox here."""
+    unwatched: tuple[UnwatchedMailbox, ...] = ()
     problems: tuple[str, ...] = ()
 
 
-class Collected(BaseModel):
-    """What collecting one mailbox gave."""
+class ShardMembers(BaseModel):
+    """The mailboxes one collecting task takes."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    mailboxes: tuple[MailboxEntry, ...]
+
+
+class Collected(BaseModel):
+    """What became of a mailbox that was to be collected: all of it is in the lake, or why not."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    connection: str
+    mailbox_id: str
     mailbox: str
-    new_copies: int = 0
+    """Its address."""
+    vanished: str = ""
+    """Why it can no longer be read, though it was listed."""
     problem: str = ""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Connection and mailbox id."""
+        return (self.connection, self.mailbox_id)
+
+    @classmethod
+    def of(cls, mailbox: Mailbox) -> Collected:
+        return cls(
+            connection=mailbox.connection, mailbox_id=mailbox.mailbox_id, mailbox=mailbox.address
+        )
 
 
 class ShardCollected(BaseModel):
-    """What collecting one shard gave, mailbox by mailbox."""
+    """What became of a shard's mailboxes, so far."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     mailboxes: tuple[Collected, ...]
+    finished: bool
+    """Whether that is all of them, and none has a problem."""
+
+
+class Acted(BaseModel):
+    """How many copies of one acting task's mailboxes ended in which state."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    counts: dict[State, int]
 
 
 class StepTime(BaseModel):
@@ -172,11 +212,6 @@ class RunFolder:
         for name in names:
             (self.path / name).unlink(missing_ok=True)
 
-    def most_so_far(self, folder: str) -> int:
-        """The most files that this or an earlier attempt at the run has in a sub-folder."""
-        attempts = (one for one in self.path.parent.iterdir() if one.name <= self.path.name)
-        return max(len(list((one / folder).glob("*.json"))) for one in attempts)
-
     def read_all(self, folder: str, kind: type[M]) -> list[M]:
         """Every model in a sub-folder, in the order of the file names."""
         files = sorted((self.path / folder).glob("*.json"))
@@ -201,7 +236,22 @@ class RunFolder:
         }
 
     def run(self) -> Run:
+        """What the attempt is about."""
         return self.read("run.json", Run)
+
+    def policy(self) -> Policy:
+        """The policy as it was when the attempt began."""
+        return load_policy(self.path / "policy.yaml")
+
+
+def listing_file(connection: str) -> str:
+    """Where a connection's Listing is."""
+    return f"mailboxes/{slug(connection)}.json"
+
+
+def part_file(folder: str, index: int) -> str:
+    """Where a mapped task's part is, in a sub-folder."""
+    return f"{folder}/{index:05}.json"
 
 
 def slug(name: str) -> str:

@@ -19,6 +19,8 @@ from retract.model import (
     ObservableType,
     Provider,
     State,
+    UnwatchedMailbox,
+    UnwatchedReason,
 )
 from retract.observables import EXTRACTOR_VERSION
 from retract.policy import Policy
@@ -72,6 +74,7 @@ def make_report(
     problems: Sequence[str] = (),
     mailbox_problems: Mapping[str, str] | None = None,
     timings: Sequence[Timing] = (),
+    unwatched: Sequence[UnwatchedMailbox] = (),
 ) -> RunReport:
     """The report on a run.
 
@@ -92,7 +95,7 @@ def make_report(
         mode=plan.mode,
         window_start=plan.window_start,
         window_end=plan.window_end,
-        counts=_counts(plan, copies, skipped),
+        counts=_counts(plan, copies, skipped, unwatched),
         problems=tuple(problems),
         copies=tuple(copies),
         skipped=tuple(skipped),
@@ -110,6 +113,7 @@ def make_report(
             lake=plan.lake_versions,
         ),
         timings=tuple(timings),
+        unwatched=tuple(sorted(unwatched, key=lambda one: (one.connection, one.address))),
         limits=_limits(plan.mode),
     )
 
@@ -170,7 +174,12 @@ def _order(copy: CopyResult) -> tuple[int, int, float, str]:
     )
 
 
-def _counts(plan: Plan, copies: Sequence[CopyResult], skipped: Sequence[Skipped]) -> Counts:
+def _counts(
+    plan: Plan,
+    copies: Sequence[CopyResult],
+    skipped: Sequence[Skipped],
+    unwatched: Sequence[UnwatchedMailbox],
+) -> Counts:
     return Counts(
         judged=plan.judged,
         matched=plan.matched,
@@ -180,6 +189,7 @@ def _counts(plan: Plan, copies: Sequence[CopyResult], skipped: Sequence[Skipped]
         by_action=_tally(Action, (copy.action for copy in copies)),
         by_provider=_tally(Provider, (copy.provider for copy in copies)),
         skipped_by_reason=_tally(SkipReason, (copy.reason for copy in skipped)),
+        unwatched_by_reason=_tally(UnwatchedReason, (one.reason for one in unwatched)),
     )
 
 

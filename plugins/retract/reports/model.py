@@ -12,7 +12,16 @@ from typing import Final
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from retract.lake.store import LakeVersions
-from retract.model import Action, Disposition, Mode, ObservableType, Place, Provider
+from retract.model import (
+    Action,
+    Disposition,
+    Mode,
+    ObservableType,
+    Place,
+    Provider,
+    UnwatchedMailbox,
+    UnwatchedReason,
+)
 from retract.policy import PolicyRow
 from retract.reevaluation.held_back import HeldBackHits
 from retract.retraction.plan import JudgedCopy, Skipped, SkipReason
@@ -178,6 +187,8 @@ class Counts(_Facts):
     skipped_by_reason: dict[SkipReason, int]
     """Copies that were judged to be something, or would be but for an allow rule, and are not
     planned."""
+    unwatched_by_reason: dict[UnwatchedReason, int] = {}
+    """Addresses of the connections whose mail is not judged."""
 
     @property
     def skipped(self) -> int:
@@ -208,6 +219,8 @@ class RunReport(_Facts):
     policy: tuple[PolicyRow, ...]
     versions: Versions
     timings: tuple[Timing, ...]
+    unwatched: tuple[UnwatchedMailbox, ...] = ()
+    """Addresses of the connections whose mail is not judged, and why."""
     limits: tuple[str, ...]
     """What the report does not say, one sentence each."""
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retract.model import Provider
-from retract.orchestration.response import ToAct, deal, padded
-from retract.orchestration.runs import MailboxEntry, RunFolder
+from retract.orchestration.response.shards import deal, most_so_far, padded
+from retract.orchestration.runs import Acted, MailboxEntry, RunFolder
 
 
 def entry(number: int) -> MailboxEntry:
@@ -38,7 +38,7 @@ def test_every_mailbox_is_dealt_once_and_evenly(count: int, cap: int) -> None:
 def test_the_number_of_tasks_never_shrinks_and_is_never_none(
     shards: list[list[int]], before: int
 ) -> None:
-    made = padded(shards, before)
+    made = padded(shards, [], before)
     assert made[: len(shards)] == shards
     assert not any(made[len(shards) :])
     assert len(made) == max(1, before, len(shards))
@@ -48,14 +48,14 @@ def test_this_attempt_and_earlier_ones_at_the_same_run_count(tmp_path: Path) -> 
     def attempt(run_id: str, day: int, shards: int) -> RunFolder:
         folder = RunFolder.create(tmp_path, "d", run_id, datetime(2026, 1, day, tzinfo=UTC))
         for index in range(shards):
-            folder.write(f"to_act/{index:05}.json", ToAct(mailbox_keys=()))
+            folder.write(f"to_act/{index:05}.json", Acted(counts={}))
         return folder
 
     attempt("r", 1, 4)
     again = attempt("r", 2, 2)
-    assert again.most_so_far("to_act") == 4
+    assert most_so_far(again, "to_act") == 4
     now = attempt("r", 3, 9)
     attempt("r", 4, 20)
     attempt("other", 1, 30)
-    assert now.most_so_far("to_act") == 9
-    assert now.most_so_far("shards") == 0
+    assert most_so_far(now, "to_act") == 9
+    assert most_so_far(now, "shards") == 0
