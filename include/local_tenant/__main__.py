@@ -13,6 +13,8 @@ from typing import Annotated
 import typer
 
 from local_tenant.drip import dripping
+from local_tenant.faults.door import use_faults
+from local_tenant.faults.profile import put_together
 from local_tenant.fill import fill
 from local_tenant.server import running_tenant
 from local_tenant.state import TenantSettings, new_state
@@ -49,6 +51,11 @@ def serve(
     drip: Annotated[
         float | None, typer.Option(help="Deliver another message every so many seconds.", min=0.1)
     ] = None,
+    faults: Annotated[
+        str | None,
+        typer.Option(help="What goes wrong: names of fault profiles, with commas, or everything."),
+    ] = None,
+    fault_seed: Annotated[int, typer.Option(help="Of what goes wrong, and when.")] = 1,
     state_dir: Annotated[
         Path | None,
         typer.Option(help="Where the CA and key files go; else a folder that is removed."),
@@ -69,7 +76,16 @@ def serve(
     written = scenario.absolute() if scenario and messages and mail is None else None
     with ExitStack() as running:
         try:
-            world = fill(state, mailboxes, messages=messages, mail=mail, scenario=written)
+            profile = put_together(faults.split(",") if faults else [])
+            world = fill(
+                state,
+                mailboxes,
+                messages=messages,
+                mail=mail,
+                scenario=written,
+                duplicates=profile.duplicates,
+            )
+            use_faults(state, profile, fault_seed)
             tenant = running.enter_context(
                 running_tenant(state, port=port, state_dir=state_dir, scenario=written)
             )

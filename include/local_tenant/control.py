@@ -12,6 +12,8 @@ from typing import Any, Literal
 from fastapi import APIRouter, HTTPException
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from local_tenant.faults.door import FaultDoor, use_faults
+from local_tenant.faults.profile import FaultProfile, put_together
 from local_tenant.mailbox import AuditEntry, Item, LastVerb, Mailbox, Provider
 from local_tenant.state import TenantState
 from local_tenant.store import UnknownRecipient
@@ -38,9 +40,22 @@ class Response(BaseModel):
     verb: Literal["reply", "reply_all", "forward"]
 
 
+class FaultsWish(BaseModel):
+    """What is to go wrong from now on."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    profiles: list[str] = []
+    """Names of profiles; see `local_tenant.faults.profile`."""
+    profile: FaultProfile = FaultProfile()
+    """What is to be different from the named ones."""
+    seed: int = 1
+
+
 def make_router(state: TenantState) -> APIRouter:
     """Everything under /_tenant. No sign-in: it is there on loopback only."""
     router = APIRouter(prefix=PREFIX)
+    _add_faults(router, state)
 
     @router.get("/copies")
     async def list_copies(provider: Provider | None = None) -> list[dict[str, Any]]:
@@ -100,6 +115,23 @@ def make_router(state: TenantState) -> APIRouter:
     return router
 
 
+def _add_faults(router: APIRouter, state: TenantState) -> None:
+    @router.get("/faults")
+    async def faults_so_far() -> dict[str, Any]:
+        """What goes wrong, and how often it did."""
+        return faults_json(state)
+
+    @router.put("/faults")
+    async def change_faults(wish: FaultsWish) -> dict[str, Any]:
+        """From now on these; without any, none."""
+        try:
+            profile = put_together(wish.profiles)
+        except ValueError as error:
+            raise HTTPException(422, str(error)) from error
+        use_faults(state, profile | wish.profile, wish.seed)
+        return faults_json(state)
+
+
 def copy_json(state: TenantState, mailbox: Mailbox, item: Item) -> dict[str, Any]:
     """One copy, where it lies now, in words that mean the same for both services."""
     folder = mailbox.folders.get(item.folder_id)
@@ -116,6 +148,17 @@ def copy_json(state: TenantState, mailbox: Mailbox, item: Item) -> dict[str, Any
         "labels": sorted(item.labels),
         "is_read": item.is_read,
         "is_flagged": item.is_flagged,
+    }
+
+
+def faults_json(state: TenantState) -> dict[str, Any]:
+    """The profile in force and how often each of its faults struck."""
+    if not isinstance(state.door, FaultDoor):
+        return {"profile": {}, "seed": None, "happened": {}}
+    return {
+        "profile": state.door.profile.model_dump(mode="json", exclude_unset=True),
+        "seed": state.door.seed,
+        "happened": dict(state.door.happened),
     }
 
 

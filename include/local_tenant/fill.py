@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from local_tenant.delivery import Delivery, Placement
+from local_tenant.faults.duplicates import with_duplicates
 from local_tenant.mail_source import load_mail
 from local_tenant.mailbox import Provider
 from local_tenant.people import Person, people
@@ -21,22 +22,24 @@ def fill(
     messages: int = 0,
     mail: Path | None = None,
     scenario: Path | None = None,
+    duplicates: float = 0,
 ) -> World:
     """Add people and deliver mail: that at ``mail``, or else so many synthetic messages.
 
     The feeds that become known of synthetic mail, and the truth about it, are written to
-    ``scenario``. The world returned is what later messages are written in. Raises OSError and
-    ValueError for mail that cannot be read.
+    ``scenario``. A share of ``duplicates`` comes a second time. The world returned is what later
+    messages are written in. Raises OSError and ValueError for mail that cannot be read.
     """
     persons = add_people(state, mailboxes)
     seed, now = state.settings.seed, state.clock()
     if mail is not None:
         addresses = [person.address for person in persons]
-        deliver_all(state, load_mail(mail, addresses, now, seed=seed))
+        own = load_mail(mail, addresses, now, seed=seed)
+        deliver_all(state, with_duplicates(own, duplicates, seed))
     if mail is not None or messages == 0:
         return World.imagine(persons, seed=seed, waves=1)
     synthetic = generate(persons, now=now, messages=messages, seed=seed)
-    deliver_all(state, synthetic.deliveries)
+    deliver_all(state, with_duplicates(synthetic.deliveries, duplicates, seed))
     if scenario is not None:
         write_scenario(synthetic, scenario)
     return synthetic.world

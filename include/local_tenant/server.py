@@ -21,6 +21,7 @@ from local_tenant import control, tls
 from local_tenant.app import make_app
 from local_tenant.connection import ConnectionInfo
 from local_tenant.google import oauth
+from local_tenant.hanging_up import with_connections
 from local_tenant.mailbox import Item, Mailbox, Provider
 from local_tenant.state import Clock, TenantSettings, TenantState, new_state, system_clock
 
@@ -102,7 +103,7 @@ def running_tenant(
             oauth.write_key_file(state, key_file)
             context = tls.server_context(ca_file)
             config = uvicorn.Config(
-                make_app(state),
+                with_connections(make_app(state)),
                 log_config=None,
                 access_log=False,
                 lifespan="off",

@@ -141,6 +141,8 @@ class TenantState:
     service_account: ServiceAccount
     google_admin: str
     """Address of the administrator the service account may act for in the Directory."""
+    token_lifetime: timedelta
+    """Of tokens issued from now on."""
     app_requests: Budget
     mailbox_requests: Budget
     mailbox_slots: Slots
@@ -177,6 +179,7 @@ def new_state(settings: TenantSettings | None = None, clock: Clock = system_cloc
             SigningKey.generate(),
         ),
         google_admin=google_admin,
+        token_lifetime=settings.token_lifetime,
         app_requests=Budget(settings.microsoft_app_requests, timedelta(seconds=10), clock),
         mailbox_requests=Budget(settings.microsoft_mailbox_requests, timedelta(minutes=10), clock),
         mailbox_slots=Slots(settings.microsoft_mailbox_concurrency),

@@ -62,7 +62,7 @@ def make_router(state: TenantState) -> APIRouter:
         return google_json(
             {
                 "access_token": issue_token(state, caller),
-                "expires_in": int(state.settings.token_lifetime.total_seconds()) - 1,
+                "expires_in": int(state.token_lifetime.total_seconds()) - 1,
                 "token_type": "Bearer",
             }
         )
@@ -84,7 +84,7 @@ def issue_token(state: TenantState, caller: Caller) -> str:
     claims = {
         "sub": caller.address,
         "scope": " ".join(sorted(caller.scopes)),
-        "exp": int((state.clock() + state.settings.token_lifetime).timestamp()),
+        "exp": int((state.clock() + state.token_lifetime).timestamp()),
     }
     return _ACCESS_PREFIX + state.access_tokens.sign(claims)
 

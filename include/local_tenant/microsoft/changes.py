@@ -79,10 +79,11 @@ def make_router(state: TenantState) -> APIRouter:
     async def permanently_delete(access: writing, message_id: str) -> Response:
         with state.store.lock:
             item = access.changeable_item(message_id)
+            kept_in = "discoveryholds" if access.mailbox.on_hold else "purges"
             state.store.move(
                 access.mailbox,
                 item,
-                access.mailbox.well_known("recoverableitemspurges"),
+                access.mailbox.well_known(f"recoverableitems{kept_in}"),
                 at=state.clock(),
                 operation="permanentDelete",
                 status=204,

@@ -139,8 +139,8 @@ def _sign_in(state: TenantState, tenant: str, form: Mapping[str, str]) -> dict[s
     audience = _audience(state, form["scope"])
     return {
         "token_type": "Bearer",
-        "expires_in": int(state.settings.token_lifetime.total_seconds()) - 1,
-        "ext_expires_in": int(state.settings.token_lifetime.total_seconds()) - 1,
+        "expires_in": int(state.token_lifetime.total_seconds()) - 1,
+        "ext_expires_in": int(state.token_lifetime.total_seconds()) - 1,
         "access_token": issue_token(state, audience, state.settings.microsoft_roles),
     }
 
@@ -186,7 +186,7 @@ def issue_token(state: TenantState, audience: str, roles: tuple[str, ...]) -> st
         "iss": f"https://sts.windows.net/{state.microsoft.tenant_id}/",
         "iat": now,
         "nbf": now,
-        "exp": now + int(state.settings.token_lifetime.total_seconds()),
+        "exp": now + int(state.token_lifetime.total_seconds()),
         "app_displayname": "Retract",
         "appid": state.microsoft.client_id,
         "idtyp": "app",
