@@ -30,7 +30,7 @@ from retract.mailboxes.microsoft365.told import unreachable
 from retract.mailboxes.pace import Pace
 from retract.mailboxes.settings import Microsoft365Settings
 
-__all__ = ["Call", "Graph", "GraphAnswer", "with_query"]
+__all__ = ["Call", "Graph", "GraphAnswer", "Page", "with_query"]
 
 _VERSION = "/v1.0"
 _CONTENTS_AT_ONCE = 8
@@ -42,7 +42,9 @@ _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, http
 A = TypeVar("A", bound=BaseModel)
 
 
-class _Page(GraphAnswer, Generic[A]):
+class Page(GraphAnswer, Generic[A]):
+    """A part of a listing."""
+
     value: list[A]
     next_link: str = Field(default="", alias="@odata.nextLink")
 
@@ -82,7 +84,7 @@ class Graph:
     def read(self, path: str, answer: type[A], task: str, **params: str) -> A:
         """One object."""
         call = Call("GET", with_query(path, **params), task)
-        return _parsed(answer, self._made(call), call)
+        return _parsed(answer, self.make(call), call)
 
     def pages(self, path: str, answer: type[A], task: str, **params: str) -> Iterator[A]:
         """Every object of a listing, page after page."""
@@ -90,7 +92,7 @@ class Graph:
         followed = {path}
         while path:
             call = Call("GET", path, task)
-            page = _parsed(_Page[answer], self._made(call), call)  # type: ignore[valid-type]
+            page = _parsed(Page[answer], self.make(call), call)  # type: ignore[valid-type]
             yield from page.value
             # The link holds the whole query and is followed as it is.
             path = page.next_link and self.path_of(page.next_link)
@@ -100,13 +102,13 @@ class Graph:
 
     def content(self, path: str, task: str) -> bytes:
         """Bytes as they are."""
-        return _bytes(self._made(Call("GET", path, task)))
+        return _bytes(self.make(Call("GET", path, task)))
 
     def change(
         self, method: str, path: str, task: str, body: Mapping[str, object] | None = None
     ) -> Reply:
         """Change something, once. Raises OutcomeUnknown where it may have been done."""
-        return self._made(Call(method, path, task, body=body, changing=True))
+        return self.make(Call(method, path, task, body=body, changing=True))
 
     def all(
         self, calls: Sequence[Call], answer: type[A], until: datetime | None = None
@@ -150,7 +152,8 @@ class Graph:
             raise MailboxError(f"Microsoft Graph named a next page that is not below {_VERSION}")
         return path.removeprefix(_VERSION)
 
-    def _made(self, call: Call) -> Reply:
+    def make(self, call: Call) -> Reply:
+        """One call of any kind."""
         (reply,) = self._runner.run(self._batches.carry_out([call], _ONE_BY_ONE))
         if isinstance(reply, MailboxError):
             raise reply
@@ -177,7 +180,7 @@ class _Door:
         timeout = settings.timeout_seconds
         self._http = httpx.AsyncClient(verify=trust, timeout=timeout, transport=transport)
         self._sign_in = httpx.Client(verify=trust, timeout=timeout, transport=transport)
-        self._token = _KeptToken(Tokens(settings, self._sign_in))
+        self._token = _KeptToken(Tokens(settings, self._sign_in, clock))
 
     async def __call__(self, calls: Sequence[Call]) -> Sequence[Reply | None]:
         """A call alone goes as it is, several as a batch. See `batches.Exchange`."""

@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 import httpx
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
-from retract.errors import (
-    ActionNotSupported,
-    MailboxError,
-    MessageNotFound,
-)
+from retract.errors import ActionNotSupported, MailboxError, MessageNotFound
+from retract.mailboxes.microsoft365.calls import Call, GraphAnswer, segment, text, with_query
 from retract.mailboxes.microsoft365.directory import Directory
-from retract.mailboxes.microsoft365.folders import MailFolders
-from retract.mailboxes.microsoft365.graph import Graph, GraphAnswer
+from retract.mailboxes.microsoft365.folders import (
+    WELL_KNOWN_FOLDERS,
+    Folder,
+    FolderKey,
+    MailFolders,
+)
+from retract.mailboxes.microsoft365.graph import Graph, Page
+from retract.mailboxes.microsoft365.messages import (
+    LISTED_QUERY,
+    STATE_QUERY,
+    Listed,
+    State,
+    path_of,
+)
 from retract.mailboxes.protocol import MailboxReading
 from retract.mailboxes.reading import WholeReading, answered, read_each, without_content
 from retract.mailboxes.settings import Microsoft365Settings
@@ -39,8 +49,7 @@ from retract.observables import EXTRACTOR_VERSION
 from retract.observables.mime import extract
 from retract.policy import SoftDeleteFolder
 
-_STATE_FIELDS = "id,parentFolderId,isRead,flag"
-_LISTING_FIELDS = f"{_STATE_FIELDS},internetMessageId,receivedDateTime,isDraft"
+_FOUND_AT_MOST = "25"
 
 # permanentDelete is in the global cloud's metadata and in no other.
 _CLOUDS_WITHOUT_HARD_DELETE = frozenset(
@@ -51,7 +60,7 @@ _CLOUDS_WITHOUT_HARD_DELETE = frozenset(
 class _Moved(GraphAnswer):
     """What a move answers with; of a permanent delete, nothing."""
 
-    folder_id: str = Field(default="", alias="parentFolderId")
+    folder_id: str | None = Field(default=None, alias="parentFolderId")
 
 
 class Microsoft365:
@@ -97,11 +106,11 @@ class Microsoft365:
         start = window.start.astimezone(UTC).replace(microsecond=0)
         end = window.end.astimezone(UTC).replace(microsecond=0) + timedelta(seconds=1)
         listed = self._graph.pages(
-            f"/users/{_segment(mailbox.mailbox_id)}/messages",
-            _Listed,
+            f"/users/{segment(mailbox.mailbox_id)}/messages",
+            Listed,
             f"list the messages of {mailbox.address}",
             **{
-                "$select": _LISTING_FIELDS,
+                **LISTED_QUERY,
                 "$filter": f"receivedDateTime ge {start:%Y-%m-%dT%H:%M:%SZ} "
                 f"and receivedDateTime lt {end:%Y-%m-%dT%H:%M:%SZ}",
                 "$orderby": "receivedDateTime desc",
@@ -142,7 +151,7 @@ class Microsoft365:
             if isinstance(state, State)
         )
         return [
-            _location(state, folders[copy.mailbox_id, state.folder_id])
+            _located(state, folders[copy.mailbox_id, state.folder_id])
             if isinstance(state, State)
             else None
             if isinstance(state, MessageNotFound)
@@ -167,7 +176,15 @@ class Microsoft365:
         return [answers.get(copy, ()) for copy in copies]
 
     def read(self, copies: Sequence[Copy]) -> list[Extraction | MailboxError]:
-        contents = self._graph.contents(content_of(copy) for copy in copies)
+        contents = self._graph.contents(
+            Call(
+                "GET",
+                f"{path_of(copy)}/$value",
+                f"read a message of {copy.mailbox}",
+                copy.mailbox_id,
+            )
+            for copy in copies
+        )
         trusted = self._settings.trusted_headers
         return [
             raw if isinstance(raw, MailboxError) else extract(raw, trusted=trusted)
@@ -248,19 +265,19 @@ class Microsoft365:
     def close(self) -> None:
         self._graph.close()
 
-    def _was_delivered(self, mailbox: Mailbox, message: _Listed) -> bool:
+    def _was_delivered(self, mailbox: Mailbox, message: Listed) -> bool:
         """Drafts were not, nor what the owner sent: a reply to a phish quotes its links."""
         if message.is_draft:
             return False
         return self._location(mailbox.mailbox_id, message).place is not Place.SENT
 
-    def _read(self, mailbox: Mailbox, message: _Listed) -> Extraction:
-        path = f"/users/{_segment(mailbox.mailbox_id)}/messages/{_segment(message.id)}/$value"
+    def _read(self, mailbox: Mailbox, message: Listed) -> Extraction:
+        path = f"/users/{segment(mailbox.mailbox_id)}/messages/{segment(message.id)}/$value"
         raw = self._graph.content(path, f"read a message of {mailbox.address}")
         return extract(raw, trusted=self._settings.trusted_headers)
 
     def _collected(
-        self, mailbox: Mailbox, message: _Listed, extraction: Extraction
+        self, mailbox: Mailbox, message: Listed, extraction: Extraction
     ) -> CollectedMessage:
         return CollectedMessage(
             copy=Copy(
@@ -277,45 +294,53 @@ class Microsoft365:
             extractor_version=EXTRACTOR_VERSION,
         )
 
-    def _state(self, copy: Copy) -> _State:
-        task = f"find a message of {copy.mailbox}"
-        return self._graph.read(_path(copy), _State, task, **{"$select": _STATE_FIELDS})
-
-    def _location(self, mailbox_id: str, state: _State) -> Location:
-        folders = self._folders.setdefault(
-            mailbox_id, MailFolders(self._graph, f"/users/{_segment(mailbox_id)}")
-        )
-        folder = folders.describe(state.folder_id)
-        return Location(
-            place=folder.place,
-            folder_id=state.folder_id,
-            folder_name=folder.name,
-            is_read=state.is_read,
-            is_flagged=state.is_flagged,
-        )
-
-    def _move(self, copy: Copy, folder: str, task: str) -> None:
-        self._graph.change("POST", f"{_path(copy)}/move", task, {"destinationId": folder})
+    def _location(self, mailbox_id: str, state: State) -> Location:
+        key = (mailbox_id, state.folder_id)
+        folder = self._folders.describe([key])[key]
+        if isinstance(folder, MailboxError):
+            raise folder
+        return state.location(folder)
 
 
-_WELL_KNOWN = {
-    Place.INBOX: "inbox",
-    Place.JUNK: "junkemail",
-    Place.TRASH: "deleteditems",
-    Place.RECOVERABLE: "recoverableitemsdeletions",
-}
+def _look(copy: Copy) -> Call:
+    path = with_query(path_of(copy), **STATE_QUERY)
+    return Call("GET", path, f"find a message of {copy.mailbox}", copy.mailbox_id)
 
 
-def _path(copy: Copy) -> str:
-    return f"/users/{_segment(copy.mailbox_id)}/messages/{_segment(copy.message_id)}"
+def _search(copy: Copy) -> Call:
+    """Covers all folders but Recoverable Items."""
+    query = {
+        **LISTED_QUERY,
+        "$filter": f"internetMessageId eq {text(copy.internet_message_id)}",
+        "$top": _FOUND_AT_MOST,
+    }
+    path = with_query(f"/users/{segment(copy.mailbox_id)}/messages", **query)
+    return Call("GET", path, f"search the mail of {copy.mailbox}", copy.mailbox_id)
 
 
-def _segment(value: str) -> str:
-    return quote(value, safe="@=")
+def _move(copy: Copy, folder: str, task: str) -> Call:
+    body = {"destinationId": folder}
+    return Call("POST", f"{path_of(copy)}/move", task, copy.mailbox_id, body, changing=True)
 
 
-def _out_of_reach(copy: Copy) -> ActionNotSupported:
-    return ActionNotSupported(
-        f"a message of {copy.mailbox} is out of reach: it was purged or deleted for good, "
-        "and only an administrator may recover it"
-    )
+def _located(state: State, folder: Folder | MailboxError) -> Location | MailboxError:
+    return folder if isinstance(folder, MailboxError) else state.location(folder)
+
+
+def _found(
+    copy: Copy, messages: Sequence[Listed], folders: Mapping[FolderKey, Folder | MailboxError]
+) -> tuple[Found, ...] | MailboxError:
+    """What the search for the copy found; or the error of a folder that one of it lies in."""
+    found = []
+    for message in messages:
+        location = _located(message, folders[copy.mailbox_id, message.folder_id])
+        if isinstance(location, MailboxError):
+            return location
+        if not message.is_draft:
+            one = replace(
+                copy,
+                message_id=message.id,
+                internet_message_id=message.internet_message_id or "",
+            )
+            found.append(Found(one, message.received_at.astimezone(UTC), location))
+    return tuple(found)
