@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 from retract.errors import (
@@ -16,7 +17,7 @@ from retract.errors import (
     TenantUnreachable,
     Throttled,
 )
-from retract.model import CollectedMessage, Extraction, Watermark
+from retract.model import CollectedMessage, Extraction, Watermark, Window
 
 _LOG = logging.getLogger(__name__)
 
@@ -24,6 +25,15 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 _FAILURES_IN_A_ROW = 3
+_LATE = timedelta(days=1)
+
+
+def reaches_now(window: Window, now: datetime) -> bool:
+    """Whether a reading of the window is one that the next can go on from.
+
+    A run's window ends when its interval did, and its last mailbox may be read hours later.
+    """
+    return now - window.end < _LATE
 
 
 def read_each(
