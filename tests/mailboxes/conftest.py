@@ -67,13 +67,12 @@ def scripted(
     def make(provider: Provider, **settings: Any) -> Scripted:
         script = Script()
         impatient = partial(Patience, sleep=script.waits.append)
-        monkeypatch.setattr("retract.mailboxes.google_workspace.api.Patience", impatient)
         mailboxes: MailboxProvider
         if provider is Provider.MICROSOFT365:
             mailboxes = scripted_microsoft365(script, settings)
         else:
             speak_httplib2(script, monkeypatch)
-            mailboxes = scripted_google_workspace(service_account, settings)
+            mailboxes = scripted_google_workspace(service_account, script, settings)
         made.append(mailboxes)
         mailbox = Mailbox(provider, "work", "mailbox-1", "anna@north.example")
         copy = Copy(provider, "work", "mailbox-1", "anna@north.example", "message-1")

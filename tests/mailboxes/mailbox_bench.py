@@ -120,7 +120,9 @@ def scripted_microsoft365(script: Script, settings: dict[str, Any]) -> Microsoft
     return Microsoft365(known, "work", lambda: NOW, transport, sleep=sleep)
 
 
-def scripted_google_workspace(service_account: str, settings: dict[str, Any]) -> GoogleWorkspace:
+def scripted_google_workspace(
+    service_account: str, script: Script, settings: dict[str, Any]
+) -> GoogleWorkspace:
     known = GoogleWorkspaceSettings(
         service_account_info=SecretStr(service_account),
         admin_subject="admin@south.example",
@@ -128,7 +130,9 @@ def scripted_google_workspace(service_account: str, settings: dict[str, Any]) ->
         directory_url="https://directory.invalid",
         **{"max_wait_seconds": 20, **settings},
     )
-    return GoogleWorkspace(known, "work", lambda: NOW)
+    return GoogleWorkspace(
+        known, "work", lambda: NOW, sleep=script.waits.append, seconds=lambda: sum(script.waits)
+    )
 
 
 def speak_httplib2(script: Script, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -146,12 +146,15 @@ def test_collects_every_folder_and_says_where_each_copy_lies(bench: Bench) -> No
     assert [(m.extraction.subject, m.location.place) for m in found] == [(p, p) for p in places]
 
 
-def test_what_the_owner_wrote_was_not_delivered(bench: Bench) -> None:
+def test_what_the_owner_sent_is_collected_where_it_lies(bench: Bench) -> None:
     at = bench.now - timedelta(hours=1)
     bench.deliver("Re: phish", at, folder="sentitems", labels=["SENT"])
-    bench.deliver("phish", at)
+    bench.deliver("phish", at + SECOND)
     found = list(bench.mailboxes.collect(bench.mailbox, Window(at, bench.now), ()))
-    assert [message.extraction.subject for message in found] == ["phish"]
+    assert [(message.extraction.subject, message.location.place) for message in found] == [
+        ("phish", Place.INBOX),
+        ("Re: phish", Place.SENT),
+    ]
 
 
 def test_collects_page_after_page(bench: Bench) -> None:

@@ -1,183 +1,353 @@
-"""Calls to Google's APIs in a user's name: tokens, short waits, errors in the program's words."""
+"""Calls to Google's APIs in a user's name: tokens, quota, short waits, batches."""
 
 from __future__ import annotations
 
 import http.client
-import ssl
-from collections.abc import Callable, Mapping
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import google_auth_httplib2
 import httplib2
 from google.auth.exceptions import GoogleAuthError, RefreshError
 from google.oauth2 import service_account
 from googleapiclient.discovery import build
-from googleapiclient.errors import HttpError
-from pydantic import BaseModel, ConfigDict, ValidationError
+from googleapiclient.errors import BatchError, HttpError
+from googleapiclient.http import BatchHttpRequest
 
 from retract.errors import (
     AuthenticationFailed,
     ConnectionSettingsError,
     MailboxError,
     MailboxUnavailable,
-    MessageNotFound,
     OutcomeUnknown,
     PermissionDenied,
     TenantUnreachable,
     Throttled,
 )
-from retract.mailboxes.patience import Patience, parse_retry_after
+from retract.mailboxes.google_workspace.quota import Quota
+from retract.mailboxes.google_workspace.refusals import broken, refusal, token_refusal, unreadable
+from retract.mailboxes.patience import Patience
+from retract.mailboxes.reading import answered
 from retract.mailboxes.settings import GoogleWorkspaceSettings
 
+T = TypeVar("T")
+
 DIRECTORY_SCOPE = "https://www.googleapis.com/auth/admin.directory.user.readonly"
+MEMBERS_SCOPE = "https://www.googleapis.com/auth/admin.directory.group.member.readonly"
 
-_QUOTA_REASONS = frozenset(
-    {
-        "dailyLimitExceeded",
-        "quotaExceeded",
-        "rateLimitExceeded",
-        "userRateLimitExceeded",
-    }
-)
-_PERMISSION_ADVICE = {
-    "accessNotConfigured": "enable this API in the service account's Google Cloud project",
-    "insufficientPermissions": "grant the delegation the scopes named in the documentation",
-    "domainPolicy": "the customer's administrators have disabled this service for the user",
-}
-_NO_PERMISSION_ADVICE = "check the delegation's scopes and the administrator's role"
-_DELEGATION_ADVICE = (
-    "grant the service account domain-wide delegation for the scopes asked for, "
-    "in the Admin console under API controls"
-)
-_TOLD_CHARACTERS = 300
+_USERS_AT_ONCE = 8
+_CALLS_PER_BATCH = 25
+"""Google discourages more than 50, and 100 gets of one user were seen to draw 429."""
+_MOST_CREDENTIALS = 1_000
+_WHOLE_MAILBOX = (AuthenticationFailed, PermissionDenied, MailboxUnavailable, Throttled)
+_NO_ANSWER = (GoogleAuthError, httplib2.HttpLib2Error, http.client.HTTPException, OSError)
+# BatchHttpRequest takes what it is answered apart without a look.
+_NONSENSE = (BatchError, AttributeError, IndexError, KeyError, TypeError, ValueError)
 
 
-class GoogleAnswer(BaseModel):
-    """What Google sends. It adds fields at any time, so unknown ones are passed over."""
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request to Gmail, not yet made."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-
-class _Detail(GoogleAnswer):
-    reason: str = ""
-
-
-class _Problem(GoogleAnswer):
-    message: str = ""
-    status: str = ""
-    errors: tuple[_Detail, ...] = ()
-
-
-class _Refusal(GoogleAnswer):
-    error: _Problem = _Problem()
+    request: Any
+    """An HttpRequest."""
+    units: int
+    task: str
+    """What it is to do, in words for a person: "read a message of …"."""
+    changing: bool = False
 
 
 class GoogleApi:
-    """Gmail and the Directory of one customer. Not thread-safe: httplib2 is not.
+    """Gmail and the Directory of one customer.
 
-    httplib2 sends a request once more by itself when the connection breaks before an answer
-    came. Every change made here has the same outcome when made twice.
+    httplib2 is not thread-safe: https://googleapis.github.io/google-api-python-client/docs/thread_safety.html.
+    So each thread has its own services and connections. httplib2 sends a request once more by
+    itself when the connection breaks before an answer came. Every change made here has the same
+    outcome when made twice.
     """
 
-    def __init__(self, settings: GoogleWorkspaceSettings, clock: Callable[[], datetime]) -> None:
-        self._settings = settings
-        self._clock = clock
-        self._patience = Patience(settings.max_wait_seconds)
-        self._credentials = _credentials(settings)
-        self._http = httplib2.Http(
-            timeout=settings.timeout_seconds,
-            ca_certs=str(settings.ca_file) if settings.ca_file else None,
+    def __init__(
+        self,
+        settings: GoogleWorkspaceSettings,
+        clock: Callable[[], datetime],
+        share: float = 1.0,
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+        seconds: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """``share`` is this object's part of the project's quota."""
+        self.settings = settings
+        self.clock = clock
+        self.sleep = sleep
+        self.quota = Quota(
+            settings.user_units_per_minute,
+            max(1, int(settings.project_units_per_minute * share)),
+            seconds,
         )
-        self._http.follow_redirects = False
-        self._authorized: dict[tuple[str, tuple[str, ...]], Any] = {}
-        # From the descriptions that the library ships: nothing is asked for here.
-        self.gmail = self._service("gmail", "v1", settings.gmail_url)
-        self.directory = self._service("admin", "directory_v1", settings.directory_url)
+        self._key = _credentials(settings)
+        self._credentials: OrderedDict[tuple[str, tuple[str, ...]], Any] = OrderedDict()
+        self._lock = threading.Lock()
+        self._lines: list[_Line] = []
+        self._own = threading.local()
+        self._pool: ThreadPoolExecutor | None = None
+
+    @property
+    def line(self) -> _Line:
+        """The calling thread's."""
+        found: _Line | None = getattr(self._own, "line", None)
+        if found is None:
+            found = self._own.line = _Line(self.settings)
+            with self._lock:
+                self._lines.append(found)
+        return found
+
+    def gmail(self, user: str, until: datetime | None = None) -> Caller:
+        """Gmail in the user's name, for one piece of work of the calling thread.
+
+        No call is begun after ``until``.
+        """
+        return Caller(self, user, self.settings.gmail_scopes, until)
+
+    def directory(self) -> Caller:
+        """The Directory in the administrator's name."""
+        groups = (MEMBERS_SCOPE,) if self.settings.watch.groups else ()
+        return Caller(self, self.settings.admin_subject, (DIRECTORY_SCOPE, *groups), None)
+
+    def at_once(self, jobs: Sequence[Callable[[], T]]) -> list[T]:
+        """What the jobs return, in their order; several are worked on at once."""
+        if len(jobs) < 2:
+            return [job() for job in jobs]
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(_USERS_AT_ONCE, thread_name_prefix="gmail")
+        return list(self._pool.map(lambda job: job(), jobs))
+
+    def credentials(self, user: str, scopes: tuple[str, ...]) -> Any:
+        """The service account's, in the user's name, with the token it has."""
+        with self._lock:
+            found = self._credentials.pop((user, scopes), None)
+            if found is None:
+                found = self._key.with_subject(user).with_scopes(scopes)
+            self._credentials[user, scopes] = found
+            if len(self._credentials) > _MOST_CREDENTIALS:
+                self._credentials.popitem(last=False)
+        return found
 
     def close(self) -> None:
         """Release connections."""
-        self._http.close()
+        if self._pool is not None:
+            self._pool.shutdown()
+        for line in self._lines:
+            line.http.close()
 
-    def gmail_call(
-        self, request: Any, user: str, task: str, *, changing: bool = False
-    ) -> dict[str, Any]:
-        """The answer to a Gmail request made in the user's name.
 
-        Raises OutcomeUnknown where a change may have been made.
-        """
-        return self._call(request, user, self._settings.gmail_scopes, task, changing)
+class _Line:
+    """One thread's connections and services."""
 
-    def directory_call(self, request: Any, task: str) -> dict[str, Any]:
-        """The answer to a Directory request made in the administrator's name."""
-        return self._call(request, self._settings.admin_subject, (DIRECTORY_SCOPE,), task, False)
+    def __init__(self, settings: GoogleWorkspaceSettings) -> None:
+        self.http = httplib2.Http(
+            timeout=settings.timeout_seconds,
+            ca_certs=str(settings.ca_file) if settings.ca_file else None,
+        )
+        self.http.follow_redirects = False
+        # From the descriptions that the library ships: nothing is asked for here.
+        self.gmail = self._service("gmail", "v1", settings.gmail_url)
+        self.directory = self._service("admin", "directory_v1", settings.directory_url)
+        # The library's own way to a batch does not know of another address.
+        self.batch_url = f"{settings.gmail_url}/batch/gmail/v1"
 
     def _service(self, name: str, version: str, url: str) -> Any:
         return build(
             name,
             version,
-            http=self._http,
+            http=self.http,
             client_options={"api_endpoint": f"{url}/"},
             static_discovery=True,
             cache_discovery=False,
         )
 
-    def _call(
-        self, request: Any, user: str, scopes: tuple[str, ...], task: str, changing: bool
-    ) -> dict[str, Any]:
-        authorized = self._authorized.get((user, scopes))
-        if authorized is None:
-            credentials = self._credentials.with_subject(user).with_scopes(scopes)
-            authorized = google_auth_httplib2.AuthorizedHttp(credentials, http=self._http)
-            self._authorized[user, scopes] = authorized
-        return self._patience.call(
-            lambda: self._call_once(request, authorized, user, task, changing)
+
+class _TooLate(Exception):
+    """The time to begin calls is over."""
+
+
+class Caller:
+    """One user's calls, for one piece of work: its waits add up to max_wait_seconds at most.
+
+    For the thread that made it.
+    """
+
+    def __init__(
+        self, api: GoogleApi, user: str, scopes: tuple[str, ...], until: datetime | None
+    ) -> None:
+        self.user = user
+        self._api = api
+        self._line = api.line
+        self._until = until
+        self._wait_left = api.settings.max_wait_seconds
+        self._http = google_auth_httplib2.AuthorizedHttp(
+            api.credentials(user, scopes), http=self._line.http
         )
 
-    def _call_once(
-        self, request: Any, authorized: Any, user: str, task: str, changing: bool
-    ) -> dict[str, Any]:
+    @property
+    def users(self) -> Any:
+        """Gmail's users resource, to make requests with."""
+        return self._line.gmail.users()
+
+    @property
+    def messages(self) -> Any:
+        """Gmail's users.messages resource, to make requests with."""
+        return self.users.messages()
+
+    @property
+    def directory(self) -> Any:
+        """The Directory service, to make requests with."""
+        return self._line.directory
+
+    def call(self, call: Call) -> dict[str, Any]:
+        """The answer. Raises MailboxError; OutcomeUnknown where a change may have been made."""
+        return self._patiently(lambda: self._once(call))
+
+    def answers(self, calls: Sequence[Call]) -> list[dict[str, Any] | MailboxError]:
+        """The answer to each, in its turn, in as few requests as is wise.
+
+        What concerns the whole mailbox, or the service, is not found out again call by call.
+        """
+        found: list[dict[str, Any] | MailboxError] = []
+        for begin in range(0, len(calls), _CALLS_PER_BATCH):
+            some = calls[begin : begin + _CALLS_PER_BATCH]
+            try:
+                found += self._batch(some) if len(some) > 1 else [self.call(some[0])]
+            except OutcomeUnknown as error:
+                found += [error] * len(some)
+            except MailboxError as error:
+                if len(some) == 1 and not isinstance(error, _WHOLE_MAILBOX):
+                    found.append(error)
+                    continue
+                return found + [error] * (len(calls) - len(found))
+        return found
+
+    def _batch(self, calls: Sequence[Call]) -> list[dict[str, Any] | MailboxError]:
+        answers = self._patiently(lambda: self._batch_once(calls))
+        left = self._wait_left
+        for number, (call, answer) in enumerate(zip(calls, answers, strict=True)):
+            # Not carried out: the service refused this one call, or could not read it now.
+            if isinstance(answer, Throttled | TenantUnreachable):
+                answers[number] = self._again(call, answer, waited=left - self._wait_left)
+        return answers
+
+    def _again(
+        self, call: Call, refused: Throttled | TenantUnreachable, waited: float
+    ) -> dict[str, Any] | MailboxError:
+        """By itself, after what the refusal asked for; so long ago it was refused."""
+        first = [refused]
+        if isinstance(refused, Throttled) and waited:
+            rest = (refused.retry_after or 0) - waited
+            first = [Throttled(str(refused), retry_after=rest, code=refused.code)] * (rest > 0)
+
+        def attempt() -> dict[str, Any]:
+            if first:
+                raise first.pop()
+            return self._once(call)
+
+        return answered(lambda: self._patiently(attempt))
+
+    def _patiently(self, attempt: Callable[[], T]) -> T:
+        try:
+            return Patience(self._patience(), sleep=self._wait).call(attempt)
+        except _TooLate:
+            raise Throttled(
+                f"the time for work on the mailbox of {self.user} is over: "
+                "what is left is for the next run"
+            ) from None
+
+    def _patience(self) -> float:
+        if self._until is None:
+            return self._wait_left
+        return min(self._wait_left, (self._until - self._api.clock()).total_seconds())
+
+    def _wait(self, seconds: float) -> None:
+        self._wait_left -= seconds
+        self._api.sleep(seconds)
+
+    def _admit(self, units: int) -> None:
+        """Raises Throttled where the service would."""
+        if self._until is not None and self._api.clock() > self._until:
+            raise _TooLate
+        wait = self._api.quota.take(self.user, units) if units else 0
+        if wait:
+            raise Throttled(
+                f"Gmail's quota for {self.user}, or for the whole project, is used up for now",
+                retry_after=wait,
+            )
+
+    def _once(self, call: Call) -> dict[str, Any]:
+        self._admit(call.units)
         try:
             # The library's own retries ignore Retry-After, and know no limit in seconds.
-            answer = request.execute(http=authorized, num_retries=0)
+            answer = call.request.execute(http=self._http, num_retries=0)
         except HttpError as error:
-            raise _refusal(error, task, changing, self._clock()) from error
+            raise refusal(error, call.task, call.changing, self._api.clock()) from error
         except RefreshError as error:
-            raise _token_refusal(error, user, task) from error
-        except (
-            GoogleAuthError,
-            httplib2.HttpLib2Error,
-            http.client.HTTPException,
-            OSError,
-        ) as error:
-            raise self._broken(error, task, changing) from error
-        if isinstance(answer, dict):
-            return answer
-        if changing:  # a deletion is answered with nothing
-            return {}
-        raise MailboxError(f"Google answered the call to {task} with something else than JSON")
+            raise token_refusal(error, self.user, call.task) from error
+        except _NO_ANSWER as error:
+            raise broken(error, call.task, call.changing) from error
+        return _body(answer, call)
 
-    def _broken(self, error: Exception, task: str, changing: bool) -> MailboxError:
-        """No answer came. Whether the request arrived is known only when nobody listened."""
-        told = str(error) or type(error).__name__
-        never_sent = isinstance(
-            error,
-            GoogleAuthError
-            | httplib2.ServerNotFoundError
-            | ConnectionRefusedError
-            | ssl.SSLCertVerificationError,
-        )
-        if changing and not never_sent:
-            return OutcomeUnknown(
-                f"the connection to Google broke during the call to {task}: it may have been "
-                f"carried out ({told})"
-            )
-        advice = (
-            "the certificate is not trusted: name the certificate authority in ca_file"
-            if "CERTIFICATE_VERIFY_FAILED" in told
-            else "check the network and the addresses in the connection"
-        )
-        return TenantUnreachable(f"no answer from Google to the call to {task}: {advice} ({told})")
+    def _batch_once(self, calls: Sequence[Call]) -> list[dict[str, Any] | MailboxError]:
+        self._admit(sum(call.units for call in calls))
+        task, changing = calls[0].task, any(call.changing for call in calls)
+        answers: list[dict[str, Any] | MailboxError] = []
+
+        def note(_: str, answer: Any, error: HttpError | None) -> None:
+            call = calls[len(answers)]
+            if error is not None:
+                answers.append(refusal(error, call.task, call.changing, self._api.clock()))
+            else:
+                answers.append(answered(lambda: _body(answer, call)))
+
+        batch = _Batch(callback=note, batch_uri=self._line.batch_url)
+        for call in calls:
+            batch.add(call.request)
+        try:
+            self._sign_in()
+            batch.execute(http=self._http)
+        except HttpError as error:
+            raise refusal(error, task, changing, self._api.clock()) from error
+        except RefreshError as error:
+            raise token_refusal(error, self.user, task) from error
+        except _NO_ANSWER as error:
+            raise broken(error, task, changing) from error
+        except _NONSENSE as error:
+            raise unreadable(task, changing) from error
+        return answers
+
+    def _sign_in(self) -> None:
+        if not self._http.credentials.valid:
+            self._http.credentials.refresh(google_auth_httplib2.Request(self._line.http))
+
+
+class _Batch(BatchHttpRequest):  # type: ignore[misc]
+    """The library's batch, which would get a fresh token past our certificates and timeouts."""
+
+    def _refresh_and_apply_credentials(self, request: Any, http: Any) -> None:
+        # The calls inside carry no token of their own: the batch's counts for them.
+        if not self._refreshed_credentials:
+            self._refreshed_credentials[id(http)] = 1
+            http.credentials.refresh(google_auth_httplib2.Request(http.http))
+
+
+def _body(answer: Any, call: Call) -> dict[str, Any]:
+    if isinstance(answer, dict):
+        return answer
+    if call.changing:  # a deletion is answered with nothing
+        return {}
+    raise unreadable(call.task, changing=False)
 
 
 def _credentials(settings: GoogleWorkspaceSettings) -> Any:
@@ -190,62 +360,3 @@ def _credentials(settings: GoogleWorkspaceSettings) -> Any:
             "the service account key cannot be read: give the JSON key file as Google Cloud "
             f"hands it out ({type(error).__name__})"
         ) from None
-
-
-def _token_refusal(error: RefreshError, user: str, task: str) -> MailboxError:
-    """The token endpoint's own words are the first argument, its whole answer the second."""
-    told = _short(str(error.args[0]) if error.args else "no reason given")
-    answer = error.args[1] if len(error.args) > 1 else None
-    code = str(answer.get("error", "")) if isinstance(answer, Mapping) else ""
-    if error.retryable:
-        return TenantUnreachable(f"Google gives out no tokens now: {told}")
-    if code == "invalid_grant" and "Invalid email or User ID" in told:
-        return MailboxUnavailable(f"there is no user {user} in this Workspace ({told})", code=code)
-    if code == "access_denied":
-        return MailboxUnavailable(f"the account of {user} is suspended ({told})", code=code)
-    if code == "unauthorized_client":
-        return AuthenticationFailed(
-            f"the service account may not act for {user}: {_DELEGATION_ADVICE} ({told})", code=code
-        )
-    return AuthenticationFailed(
-        f"Google refused the service account's sign-in to {task}: check that the key belongs to "
-        f"it and was not withdrawn, and the clock of this machine ({told})",
-        code=code or None,
-    )
-
-
-def _refusal(error: HttpError, task: str, changing: bool, now: datetime) -> MailboxError:
-    """The error for an answer that is not a success, chosen by the provider's own reason."""
-    status = int(error.resp.status)
-    problem = _problem(error.content)
-    reason = problem.errors[0].reason if problem.errors else problem.status
-    code = reason or f"HTTP {status}"
-    told = f"Google refused to {task}: {code} {_short(problem.message)}".rstrip()
-    if status in (429, 503) or (status == 403 and reason in _QUOTA_REASONS):
-        asked = parse_retry_after(error.resp.get("retry-after"), now)
-        return Throttled(told, retry_after=asked, code=code)
-    if status >= 500 or status == 408:
-        if changing:
-            return OutcomeUnknown(f"{told}; it may have been carried out", code=code)
-        return TenantUnreachable(f"{told}; the service failed, try again later", code=code)
-    if status == 401:
-        return AuthenticationFailed(f"{told}; a fresh token did not help", code=code)
-    if status == 403:
-        advice = _PERMISSION_ADVICE.get(reason, _NO_PERMISSION_ADVICE)
-        return PermissionDenied(f"{told}; {advice}", code=code)
-    if status == 404:
-        return MessageNotFound(told, code=code)
-    if reason == "failedPrecondition":
-        return MailboxUnavailable(f"{told}; the user has no Gmail", code=code)
-    return MailboxError(told, code=code)
-
-
-def _problem(content: bytes) -> _Problem:
-    try:
-        return _Refusal.model_validate_json(content).error
-    except ValidationError:
-        return _Problem()
-
-
-def _short(told: str) -> str:
-    return told.partition("\n")[0].strip()[:_TOLD_CHARACTERS]

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import base64
+import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any, TypeVar
 
-from pydantic import Field, ValidationError
-
-from retract.errors import (
-    ActionNotSupported,
-    MailboxError,
-    MailboxUnavailable,
-    MessageNotFound,
-)
-from retract.mailboxes.google_workspace.api import GoogleAnswer, GoogleApi
+from retract.errors import ActionNotSupported, MailboxError, MessageNotFound
+from retract.mailboxes.google_workspace import changes, quota, search
+from retract.mailboxes.google_workspace.answers import Labels, Message, MessagePage, parse
+from retract.mailboxes.google_workspace.api import Call, Caller, GoogleApi
+from retract.mailboxes.google_workspace.directory import Directory
+from retract.mailboxes.google_workspace.messages import Contents, headers, look, looked
+from retract.mailboxes.google_workspace.reading import HistoryReading
 from retract.mailboxes.protocol import MailboxReading
-from retract.mailboxes.reading import WholeReading, answered, read_each, without_content
+from retract.mailboxes.reading import answered
 from retract.mailboxes.settings import GoogleWorkspaceSettings
 from retract.model import (
     Action,
-    CollectedMessage,
     Copy,
     Extraction,
     Found,
@@ -33,101 +30,50 @@ from retract.model import (
     Watermark,
     Window,
 )
-from retract.observables import EXTRACTOR_VERSION
-from retract.observables.mime import extract
+from retract.observables.address import parse_addresses
+from retract.observables.headers import decoded
+from retract.observables.mime import MAX_SUBJECT
 
-A = TypeVar("A", bound=GoogleAnswer)
+A = TypeVar("A")
+R = TypeVar("R")
 
-_USERS_PER_PAGE = 500
-_USER_FIELDS = "id,primaryEmail,suspended,archived,isMailboxSetup"
-# In this order: a message in Trash keeps its other labels.
-_PLACES = {
-    "TRASH": Place.TRASH,
-    "SPAM": Place.JUNK,
-    "INBOX": Place.INBOX,
-    "SENT": Place.SENT,
-}
-_NEVER_DELIVERED = frozenset({"CHAT", "DRAFT"})
+_MOST_FOUND = 25
+"""Messages looked at for one Message-ID: its sender may have sent any number."""
 _UNTOUCHABLE_LABELS = frozenset({"CHAT", "DRAFT", "SENT"})
 """Labels that Gmail lets nobody add or remove."""
 
 
-class _User(GoogleAnswer):
-    id: str
-    address: str = Field(alias="primaryEmail")
-    suspended: bool = False
-    archived: bool = False
-    has_mailbox: bool = Field(default=True, alias="isMailboxSetup")
-
-    @property
-    def can_hold_mail(self) -> bool:
-        return self.has_mailbox and not self.suspended and not self.archived
-
-
-class _UserPage(GoogleAnswer):
-    users: tuple[_User, ...] = ()
-
-
-class _Reference(GoogleAnswer):
-    id: str
-
-
-class _MessagePage(GoogleAnswer):
-    messages: tuple[_Reference, ...] = ()
-
-
-class _Message(GoogleAnswer):
-    id: str
-    labels: tuple[str, ...] = Field(default=(), alias="labelIds")
-    internal_date: int = Field(default=0, alias="internalDate")
-    """Milliseconds since the epoch: when Gmail accepted the message."""
-    raw: str = ""
-    """The message in base64url; in no other format than raw."""
-
-    @property
-    def received_at(self) -> datetime:
-        return datetime.fromtimestamp(self.internal_date / 1000, UTC)
-
-    @property
-    def location(self) -> Location:
-        place = next((place for label, place in _PLACES.items() if label in self.labels), None)
-        return Location(
-            place=place or Place.OTHER,
-            labels=tuple(sorted(self.labels)),
-            is_read="UNREAD" not in self.labels,
-            is_flagged="STARRED" in self.labels,
-        )
-
-
-class _Labels(GoogleAnswer):
-    labels: tuple[_Reference, ...] = ()
-
-
 class GoogleWorkspace:
-    """One customer. Implements `retract.mailboxes.protocol.MailboxProvider`."""
+    """One customer. Implements `retract.mailboxes.protocol.MailboxProvider`.
+
+    Several users are worked on at once, each by one thread.
+    """
 
     provider: Provider = Provider.GOOGLE_WORKSPACE
 
     def __init__(
-        self, settings: GoogleWorkspaceSettings, connection: str, clock: Callable[[], datetime]
+        self,
+        settings: GoogleWorkspaceSettings,
+        connection: str,
+        clock: Callable[[], datetime],
+        share: float = 1.0,
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+        seconds: Callable[[], float] = time.monotonic,
     ) -> None:
+        """``share`` is this object's part of the project's quota; ``seconds`` is a clock that
+        only goes forward."""
         self.connection: str = connection
         self._settings = settings
         self._clock = clock
-        self._api = GoogleApi(settings, clock)
-        self._messages = self._api.gmail.users().messages()
+        self._api = GoogleApi(settings, clock, share, sleep=sleep, seconds=seconds)
+        self._directory = Directory(self._api, connection)
 
     def list_mailboxes(self) -> Iterator[Mailbox | UnwatchedMailbox]:
-        return (self._mailbox(user) for user in self._users() if user.can_hold_mail)
+        return self._directory.mailboxes(self._settings.watch)
 
     def mailbox(self, address: str) -> Mailbox:
-        wanted = address.strip().lower()
-        for user in self._users():
-            if user.address.lower() == wanted and user.can_hold_mail:
-                return self._mailbox(user)
-        raise MailboxUnavailable(
-            f"there is no mailbox {address} in this Workspace, or its user is suspended"
-        )
+        return self._directory.mailbox(address)
 
     def collect(
         self,
@@ -136,44 +82,19 @@ class GoogleWorkspace:
         known: Collection[str],
         watermark: Watermark | None = None,
     ) -> MailboxReading:
-        return WholeReading(self._collect(mailbox, window, known))
-
-    def _collect(
-        self, mailbox: Mailbox, window: Window, known: Collection[str]
-    ) -> Iterator[CollectedMessage]:
-        # All pages before any content: what changes meanwhile would shift the pages to come.
-        wanted = [message for message in self._listed(mailbox, window) if message.id not in known]
-        found = read_each(
-            (
-                (
-                    one,
-                    answered(
-                        lambda one=one: self._collected(mailbox, *self._read(mailbox, one.id))
-                    ),
-                )  # type: ignore[misc]  # noqa: E501
-                for one in wanted
-            ),
-            lambda listed, error: self._collected(
-                mailbox, *self._unread(mailbox, listed.id, error)
-            ),
-            [],
+        gmail = self._api.gmail(mailbox.address)
+        return HistoryReading(
+            gmail, self._settings, mailbox, window, known, watermark, self._clock()
         )
-        return (message for message in found if message and message.received_at in window)
 
     def locate(self, copies: Sequence[Copy]) -> list[Location | MailboxError | None]:
-        return [answered(lambda copy=copy: self._locate(copy)) for copy in copies]  # type: ignore[misc]
+        return self._each_user(copies, _address, _locate)
 
     def find(self, copies: Sequence[Copy]) -> list[tuple[Found, ...] | MailboxError]:
-        raise NotImplementedError
+        return self._each_user(copies, _address, _find)
 
     def read(self, copies: Sequence[Copy]) -> list[Extraction | MailboxError]:
-        raise NotImplementedError
-
-    def _locate(self, copy: Copy) -> Location | None:
-        try:
-            return self._state(copy, f"find a message of {copy.mailbox}").location
-        except MessageNotFound:
-            return None
+        return self._each_user(copies, _address, self._read)
 
     def destination(self, action: Action) -> Place:
         match action:
@@ -196,48 +117,35 @@ class GoogleWorkspace:
     def retract(
         self, retractions: Sequence[tuple[Copy, Action]], until: datetime
     ) -> list[MailboxError | None]:
-        for _, action in retractions:
-            self.destination(action)
-        return [
-            answered(lambda copy=copy, action=action: self._retract(copy, action))  # type: ignore[misc]
-            for copy, action in retractions
-        ]
-
-    def _retract(self, copy: Copy, action: Action) -> None:
-        which = {"userId": "me", "id": copy.message_id}
-        match self.destination(action):
-            case Place.JUNK:
-                body = {"addLabelIds": ["SPAM"], "removeLabelIds": ["INBOX"]}
-                request = self._messages.modify(**which, body=body)
-            case Place.TRASH:
-                request = self._messages.trash(**which)
-            case _:
-                request = self._messages.delete(**which)
-        self._change(request, copy, f"{action} a message of {copy.mailbox}")
+        wanted = [(copy, self.destination(action)) for copy, action in retractions]
+        return self._each_user(wanted, lambda one: one[0].mailbox, _put, until)
 
     def restore(self, copy: Copy, location: Location) -> None:
         if location.place is Place.PURGED:
             raise ActionNotSupported("nothing can be put back among what was deleted for good")
+        gmail = self._api.gmail(copy.mailbox)
         task = f"restore a message of {copy.mailbox}"
         which = {"userId": "me", "id": copy.message_id}
         try:
-            present = set(self._state(copy, task).labels)
+            present = set(looked(gmail, copy.message_id).labels)
         except MessageNotFound as error:
             raise ActionNotSupported(
                 f"a message of {copy.mailbox} is out of reach: it was deleted for good"
             ) from error
         wanted = set(location.labels)
         if "TRASH" in present - wanted:
-            self._change(self._messages.untrash(**which), copy, task)
+            request = gmail.messages.untrash(**which)
+            gmail.call(Call(request, quota.UNTRASH_MESSAGE, task, changing=True))
             present.discard("TRASH")
         # untrash does not bring INBOX back: the whole recorded set is put in place.
         missing = wanted - present - _UNTOUCHABLE_LABELS
         if missing:
-            missing &= self._labels_of(copy, task)
+            missing &= _labels_of(gmail, task)
         surplus = present - wanted - _UNTOUCHABLE_LABELS
         if missing or surplus:
             body = {"addLabelIds": sorted(missing), "removeLabelIds": sorted(surplus)}
-            self._change(self._messages.modify(**which, body=body), copy, task)
+            request = gmail.messages.modify(**which, body=body)
+            gmail.call(Call(request, quota.MODIFY_MESSAGE, task, changing=True))
 
     def now(self) -> datetime:
         return self._clock()
@@ -245,100 +153,109 @@ class GoogleWorkspace:
     def close(self) -> None:
         self._api.close()
 
-    def _mailbox(self, user: _User) -> Mailbox:
-        return Mailbox(self.provider, self.connection, user.id, user.address)
+    def _read(self, gmail: Caller, copies: Sequence[Copy]) -> list[Extraction | MailboxError]:
+        contents = Contents(gmail, self._settings)
+        return [answered(lambda copy=copy: contents.read(copy.message_id)[1]) for copy in copies]  # type: ignore[misc]
 
-    def _users(self) -> Iterator[_User]:
-        task = "list the users"
-        users = self._api.directory.users()
-        request = users.list(
-            customer=self._settings.customer,
-            maxResults=_USERS_PER_PAGE,
-            fields=f"users({_USER_FIELDS}),nextPageToken",
-        )
-        while request is not None:
-            answer = self._api.directory_call(request, task)
-            yield from _parse(_UserPage, answer, task).users
-            request = users.list_next(request, answer)
+    def _each_user(
+        self,
+        asked: Sequence[A],
+        address: Callable[[A], str],
+        work: Callable[[Caller, Sequence[A]], Sequence[R | MailboxError]],
+        until: datetime | None = None,
+    ) -> list[R | MailboxError]:
+        """An answer to each, in its turn. A user's are worked on together."""
+        of_user: dict[str, list[int]] = {}
+        for number, one in enumerate(asked):
+            of_user.setdefault(address(one), []).append(number)
 
-    def _listed(self, mailbox: Mailbox, window: Window) -> Iterator[_Reference]:
-        # q counts whole seconds, and whether its bounds belong to it is not documented: ask
-        # for a little more, and keep what is in the window.
-        start = int(window.start.timestamp()) - 1
-        end = int((window.end + timedelta(seconds=1)).timestamp()) + 1
-        task = f"list the messages of {mailbox.address}"
-        request = self._messages.list(
-            userId="me",
-            # What the owner wrote was not delivered: a reply to a phish quotes its links.
-            q=f"after:{start} before:{end} -in:sent -in:draft",
-            includeSpamTrash=True,
-            maxResults=self._settings.page_size,
-        )
-        while request is not None:
-            answer = self._api.gmail_call(request, mailbox.address, task)
-            yield from _parse(_MessagePage, answer, task).messages
-            request = self._messages.list_next(request, answer)
+        def job(user: str, numbers: list[int]) -> Sequence[R | MailboxError]:
+            some = [asked[number] for number in numbers]
+            try:
+                return work(self._api.gmail(user, until), some)
+            except MailboxError as error:
+                return [error] * len(some)
 
-    def _read(self, mailbox: Mailbox, message_id: str) -> tuple[_Message, Extraction]:
-        task = f"read a message of {mailbox.address}"
-        message = self._get(mailbox.address, message_id, "raw", task)
-        try:
-            raw = base64.urlsafe_b64decode(message.raw + "==")
-        except ValueError as error:
-            raise MailboxError(f"Google answered the call to {task} with no base64url") from error
-        settings = self._settings
-        labels = message.labels if settings.trust_labels else ()
-        return message, extract(raw, trusted=settings.trusted_headers, labels=labels)
-
-    def _unread(
-        self, mailbox: Mailbox, message_id: str, error: MailboxError
-    ) -> tuple[_Message, Extraction]:
-        task = f"read the labels of a message of {mailbox.address}"
-        message = self._get(mailbox.address, message_id, "minimal", task)
-        return message, without_content(error)
-
-    def _collected(
-        self, mailbox: Mailbox, message: _Message, extraction: Extraction
-    ) -> CollectedMessage | None:
-        """None for what was never delivered: drafts and chats."""
-        if not _NEVER_DELIVERED.isdisjoint(message.labels):
-            return None
-        return CollectedMessage(
-            copy=Copy(
-                self.provider,
-                self.connection,
-                mailbox.mailbox_id,
-                mailbox.address,
-                message.id,
-                extraction.internet_message_id,
-            ),
-            received_at=message.received_at,
-            location=message.location,
-            extraction=extraction,
-            extractor_version=EXTRACTOR_VERSION,
-        )
-
-    def _state(self, copy: Copy, task: str) -> _Message:
-        return self._get(copy.mailbox, copy.message_id, "minimal", task)
-
-    def _get(self, address: str, message_id: str, form: str, task: str) -> _Message:
-        request = self._messages.get(userId="me", id=message_id, format=form)
-        return _parse(_Message, self._api.gmail_call(request, address, task), task)
-
-    def _labels_of(self, copy: Copy, task: str) -> set[str]:
-        """The ids of the labels that the mailbox has now: its owner may have deleted some."""
-        request = self._api.gmail.users().labels().list(userId="me")
-        answer = self._api.gmail_call(request, copy.mailbox, task)
-        return {label.id for label in _parse(_Labels, answer, task).labels}
-
-    def _change(self, request: Any, copy: Copy, task: str) -> None:
-        self._api.gmail_call(request, copy.mailbox, task, changing=True)
+        jobs = [lambda u=user, n=numbers: job(u, n) for user, numbers in of_user.items()]
+        answers: dict[int, R | MailboxError] = {}
+        for numbers, found in zip(of_user.values(), self._api.at_once(jobs), strict=True):
+            answers |= zip(numbers, found, strict=True)
+        return [answers[number] for number in range(len(asked))]
 
 
-def _parse(model: type[A], answer: dict[str, Any], task: str) -> A:
-    try:
-        return model.model_validate(answer)
-    except ValidationError as error:
-        raise MailboxError(
-            f"Google answered the call to {task} with something else than it documents"
-        ) from error
+def _address(copy: Copy) -> str:
+    return copy.mailbox
+
+
+def _locate(gmail: Caller, copies: Sequence[Copy]) -> list[Location | MailboxError | None]:
+    calls = [look(gmail, copy.message_id) for copy in copies]
+    return [
+        answered(lambda call=call, told=told: _location(call, told))  # type: ignore[misc]
+        for call, told in zip(calls, gmail.answers(calls), strict=True)
+    ]
+
+
+def _location(call: Call, told: dict[str, Any] | MailboxError) -> Location | None:
+    if isinstance(told, MessageNotFound):
+        return None
+    if isinstance(told, MailboxError):
+        raise told
+    return parse(Message, told, call.task).location
+
+
+def _find(gmail: Caller, copies: Sequence[Copy]) -> list[tuple[Found, ...] | MailboxError]:
+    return [answered(lambda copy=copy: _same_message_id(gmail, copy)) for copy in copies]  # type: ignore[misc]
+
+
+def _same_message_id(gmail: Caller, copy: Copy) -> tuple[Found, ...]:
+    query = search.by_message_id(copy.internet_message_id)
+    if not query:
+        return ()
+    task = f"search for a message of {gmail.user}"
+    request = gmail.messages.list(
+        userId="me", q=query, includeSpamTrash=True, maxResults=_MOST_FOUND
+    )
+    answer = gmail.call(Call(request, quota.LIST_MESSAGES, task))
+    calls = [headers(gmail, one.id) for one in parse(MessagePage, answer, task).messages]
+    found = []
+    for told in gmail.answers(calls):
+        if isinstance(told, MessageNotFound):
+            continue
+        if isinstance(told, MailboxError):
+            raise told
+        found.append(_found(copy, parse(Message, told, task)))
+    return tuple(found)
+
+
+def _found(copy: Copy, message: Message) -> Found:
+    senders = parse_addresses(decoded(message.header("From")))
+    return Found(
+        copy=Copy(
+            copy.provider,
+            copy.connection,
+            copy.mailbox_id,
+            copy.mailbox,
+            message.id,
+            copy.internet_message_id,
+        ),
+        received_at=message.received_at,
+        location=message.location,
+        subject=decoded(message.header("Subject"))[:MAX_SUBJECT],
+        sender_address=senders[0][1] if senders else "",
+    )
+
+
+def _put(gmail: Caller, wanted: Sequence[tuple[Copy, Place]]) -> list[MailboxError | None]:
+    answers: dict[int, MailboxError | None] = {}
+    for place in dict.fromkeys(place for _, place in wanted):
+        numbers = [number for number, one in enumerate(wanted) if one[1] is place]
+        ids = [wanted[number][0].message_id for number in numbers]
+        answers |= zip(numbers, changes.put(gmail, ids, place), strict=True)
+    return [answers[number] for number in range(len(wanted))]
+
+
+def _labels_of(gmail: Caller, task: str) -> set[str]:
+    """The ids of the labels that the mailbox has now: its owner may have deleted some."""
+    request = gmail.users.labels().list(userId="me")
+    answer = gmail.call(Call(request, quota.LIST_LABELS, task))
+    return {label.id for label in parse(Labels, answer, task).labels}

@@ -1,0 +1,53 @@
+"""Reading single messages of one user: labels, headers, content."""
+
+from __future__ import annotations
+
+from retract.mailboxes.google_workspace import quota
+from retract.mailboxes.google_workspace.answers import Message, parse
+from retract.mailboxes.google_workspace.api import Call, Caller
+from retract.mailboxes.settings import GoogleWorkspaceSettings
+from retract.model import Extraction
+from retract.observables.mime import extract
+
+
+def look(gmail: Caller, message_id: str) -> Call:
+    """Asks where a message lies."""
+    request = gmail.messages.get(userId="me", id=message_id, format="minimal")
+    return Call(request, quota.GET_MESSAGE, f"look at a message of {gmail.user}")
+
+
+def headers(gmail: Caller, message_id: str) -> Call:
+    """Asks where a message lies, from whom it is and about what."""
+    request = gmail.messages.get(
+        userId="me", id=message_id, format="metadata", metadataHeaders=["From", "Subject"]
+    )
+    return Call(request, quota.GET_MESSAGE, f"look at a message of {gmail.user}")
+
+
+def looked(gmail: Caller, message_id: str) -> Message:
+    """The message without its content. Raises MailboxError."""
+    call = look(gmail, message_id)
+    return parse(Message, gmail.call(call), call.task)
+
+
+class Contents:
+    """The contents of one user's messages, one at a time.
+
+    Not in batches: they save no quota, a user's quota allows for five a second anyhow, and 25
+    large messages in one answer would fill the memory.
+    """
+
+    def __init__(self, gmail: Caller, settings: GoogleWorkspaceSettings) -> None:
+        self._gmail = gmail
+        self._settings = settings
+
+    def read(self, message_id: str) -> tuple[Message, Extraction]:
+        """The message, and what its bytes tell. Raises MailboxError."""
+        task = f"read a message of {self._gmail.user}"
+        request = self._gmail.messages.get(
+            userId="me", id=message_id, format="raw", fields="id,labelIds,internalDate,raw"
+        )
+        message = parse(Message, self._gmail.call(Call(request, quota.GET_MESSAGE, task)), task)
+        labels = message.labels if self._settings.trust_labels else ()
+        raw = message.content(task)
+        return message, extract(raw, trusted=self._settings.trusted_headers, labels=labels)
