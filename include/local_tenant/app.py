@@ -8,7 +8,7 @@ from starlette.exceptions import HTTPException
 
 from local_tenant import control
 from local_tenant.doorway import Doorway
-from local_tenant.google import batch, directory, gmail, oauth
+from local_tenant.google import batch, directory, gmail, groups, oauth
 from local_tenant.microsoft import graph, identity
 from local_tenant.microsoft.errors import GraphError
 from local_tenant.state import TenantState
@@ -18,7 +18,7 @@ def make_app(state: TenantState) -> FastAPI:
     """The tenant as an ASGI application."""
     # Graph's paths must not answer to a slash too many with a redirect, nor show our own docs.
     app = FastAPI(title="Local tenant", openapi_url=None, redirect_slashes=False)
-    for module in (control, oauth, batch, gmail, directory, identity):
+    for module in (control, oauth, batch, gmail, directory, groups, identity):
         app.include_router(module.make_router(state))
     for part in graph.PARTS:
         app.include_router(part.make_router(state), prefix=graph.PREFIX)

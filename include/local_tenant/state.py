@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, SecretStr
 from local_tenant.access_tokens import AccessTokens
 from local_tenant.mailbox import Provider
 from local_tenant.quota import Budget, Slots
+from local_tenant.registration import MicrosoftApplication
 from local_tenant.store import Store
 
 Clock = Callable[[], datetime]
@@ -45,7 +46,7 @@ class TenantSettings(BaseModel):
     """How long a mailbox call holds its slot at least; concurrency limits need calls to overlap."""
     token_lifetime: timedelta = timedelta(hours=1)
     microsoft_roles: tuple[str, ...] = ("Mail.ReadWrite", "User.Read.All")
-    """Application permissions that an administrator consented to."""
+    """Application permissions that an administrator consented to at first."""
     microsoft_mailbox_concurrency: int = 4
     microsoft_mailbox_requests: int = 10_000
     """In ten minutes, per mailbox."""
@@ -60,6 +61,7 @@ class TenantSettings(BaseModel):
         "https://www.googleapis.com/auth/gmail.labels",
         "https://www.googleapis.com/auth/admin.directory.user.readonly",
         "https://www.googleapis.com/auth/admin.directory.user",
+        "https://www.googleapis.com/auth/admin.directory.group.member.readonly",
     )
     """Scopes the service account is authorised for by domain-wide delegation."""
     gmail_user_units: int = 6_000
@@ -89,15 +91,6 @@ class SigningKey:
             serialization.PrivateFormat.PKCS8,
             serialization.NoEncryption(),
         ).decode()
-
-
-@dataclass(frozen=True, slots=True)
-class MicrosoftApplication:
-    """The app registration that clients sign in as."""
-
-    tenant_id: str
-    client_id: str
-    client_secret: SecretStr
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +164,7 @@ def new_state(settings: TenantSettings | None = None, clock: Clock = system_cloc
             str(uuid.uuid4()),
             str(uuid.uuid4()),
             SecretStr(f"local~{uuid.uuid4().hex}"),
+            settings.microsoft_roles,
         ),
         service_account=ServiceAccount(
             "retract@local-tenant.iam.gserviceaccount.com",

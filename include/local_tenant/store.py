@@ -117,6 +117,12 @@ class Store:
                 (provider, wanted)
             )
 
+    def add_alias(self, mailbox: Mailbox, address: str) -> None:
+        """Another address that leads to the mailbox."""
+        with self.lock:
+            mailbox.aliases.append(address)
+            self._by_address[mailbox.provider, address.lower()] = mailbox
+
     def mailbox_of(self, item: Item) -> Mailbox:
         """The mailbox the item is in."""
         return self._mailboxes[item.provider, item.mailbox_id]

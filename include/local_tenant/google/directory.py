@@ -1,4 +1,4 @@
-"""Admin SDK Directory API: listing the users of the domain."""
+"""Admin SDK Directory API: the users of the domain."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class SortOrder(StrEnum):
 
 
 def make_router(state: TenantState) -> APIRouter:
-    """GET /admin/directory/v1/users."""
+    """GET /admin/directory/v1/users and /users/{userKey}."""
     router = APIRouter(route_class=GoogleRoute)
 
     @router.get("/admin/directory/v1/users")
@@ -57,7 +57,7 @@ def make_router(state: TenantState) -> APIRouter:
         _projection: Annotated[str, Query(alias="projection")] = "basic",
         _view_type: Annotated[str, Query(alias="viewType")] = "admin_view",
     ) -> Response:
-        _check_caller(state, caller_of(state, request.headers))
+        check_admin(state, caller_of(state, request.headers), "DirectoryUsers.List", _ADMIN_SCOPES)
         _check_domain(state, customer, domain)
         users = state.store.mailboxes(Provider.GOOGLE_WORKSPACE)
         if query:
@@ -68,27 +68,47 @@ def make_router(state: TenantState) -> APIRouter:
         users.sort(
             key=lambda user: _sort_key(user, order_by), reverse=sort_order is SortOrder.DESCENDING
         )
-        start = _offset(page_token)
-        page: dict[str, Any] = {"kind": "admin#directory#users", "etag": _etag("users")}
-        if users[start : start + max_results]:
-            page["users"] = [_user(user) for user in users[start : start + max_results]]
-        if len(users) > start + max_results:
-            page["nextPageToken"] = _token(start + max_results)
-        return google_json(page)
+        page = {"kind": "admin#directory#users", "etag": etag("users")}
+        told = [_user(user) for user in users]
+        return google_json(page | cut(told, "users", max_results, page_token))
+
+    @router.get("/admin/directory/v1/users/{user_key}")
+    async def get_user(
+        request: Request,
+        user_key: str,
+        _projection: Annotated[str, Query(alias="projection")] = "basic",
+        _view_type: Annotated[str, Query(alias="viewType")] = "admin_view",
+    ) -> Response:
+        caller = caller_of(state, request.headers)
+        check_admin(state, caller, "DirectoryUsers.Get", _ADMIN_SCOPES)
+        user = state.store.mailbox(Provider.GOOGLE_WORKSPACE, user_key)
+        if user is None:
+            raise GoogleError(404, "notFound", "Resource Not Found: userKey")
+        return google_json(_user(user))
 
     return router
 
 
-def _check_caller(state: TenantState, caller: Caller) -> None:
-    if not caller.scopes & _ADMIN_SCOPES:
+def check_admin(state: TenantState, caller: Caller, method: str, scopes: frozenset[str]) -> None:
+    """Raises GoogleError unless an administrator asks, with one of the scopes."""
+    if not caller.scopes & scopes:
         raise errors.insufficient_scopes(
-            "admin.googleapis.com",
-            "ccc.hosted.frontend.directory.v1.DirectoryUsers.List",
-            _ADMIN_SCOPES,
+            "admin.googleapis.com", f"ccc.hosted.frontend.directory.v1.{method}", scopes
         )
     user = state.store.mailbox(Provider.GOOGLE_WORKSPACE, caller.address)
     if user is None or not user.is_admin:
         raise errors.forbidden("Not Authorized to access this resource/api")
+
+
+def cut(everything: list[Any], name: str, size: int, token: str) -> dict[str, Any]:
+    """One page, under this name; with nothing on it, the name is left out."""
+    start = _offset(token)
+    page: dict[str, Any] = {}
+    if everything[start : start + size]:
+        page[name] = everything[start : start + size]
+    if len(everything) > start + size:
+        page["nextPageToken"] = _token(start + size)
+    return page
 
 
 def _check_domain(state: TenantState, customer: str, domain: str) -> None:
@@ -117,7 +137,7 @@ def _user(user: Mailbox) -> dict[str, Any]:
     return {
         "kind": "admin#directory#user",
         "id": user.mailbox_id,
-        "etag": _etag(user.mailbox_id),
+        "etag": etag(user.mailbox_id),
         "primaryEmail": user.address,
         "name": {
             "givenName": given_name,
@@ -132,7 +152,11 @@ def _user(user: Mailbox) -> dict[str, Any]:
         "archived": user.archived,
         "changePasswordAtNextLogin": False,
         "ipWhitelisted": False,
-        "emails": [{"address": user.address, "primary": True}],
+        "emails": [
+            {"address": user.address, "primary": True},
+            *({"address": alias} for alias in user.aliases),
+        ],
+        **({"aliases": user.aliases} if user.aliases else {}),
         "customerId": CUSTOMER_ID,
         "orgUnitPath": "/",
         "isMailboxSetup": user.hosting is Hosting.CLOUD,
@@ -148,7 +172,8 @@ def _names(user: Mailbox) -> tuple[str, str]:
     return given_name or family_name, family_name
 
 
-def _etag(name: str) -> str:
+def etag(name: str) -> str:
+    """Any name's."""
     return f'"{hashlib.sha256(name.encode()).hexdigest()[:43]}"'
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from local_tenant.mailbox import Hosting
+from local_tenant.mailbox import Hosting, Provider
 
 READONLY = "https://www.googleapis.com/auth/admin.directory.user.readonly"
 ADMIN = "admin@south.example"
@@ -100,3 +100,51 @@ def test_the_directory_needs_its_own_scope(tenant, connect, refusal):
 
 def test_deleted_users_are_none(users):
     assert "users" not in users.list(customer="my_customer", showDeleted="true").execute()
+
+
+MEMBERS = "https://www.googleapis.com/auth/admin.directory.group.member.readonly"
+
+
+@pytest.fixture
+def members(tenant, connect):
+    return connect(tenant, ADMIN, (MEMBERS,), DIRECTORY).members()
+
+
+def test_one_user_by_id_address_or_alias(users, tenant, refusal):
+    zoe = tenant.add_mailbox("zoe@south.example", "Zoë Vega")
+    tenant.state.store.add_alias(zoe, "z.vega@south.example")
+    for key in (zoe.mailbox_id, "ZOE@south.example", "z.vega@south.example"):
+        user = users.get(userKey=key).execute()
+        assert (user["id"], user["aliases"]) == (zoe.mailbox_id, ["z.vega@south.example"])
+    assert refusal(users.get(userKey="nobody@south.example")).reason == "notFound"
+
+
+def test_members_of_a_group_and_of_those_inside_it(members, tenant, refusal):
+    store, google = tenant.state.store, Provider.GOOGLE_WORKSPACE
+    people = [tenant.add_mailbox(f"m{number}@south.example") for number in range(3)]
+    store.add_group(google, "inner@south.example", members=[p.address for p in people[1:]])
+    store.add_group(google, "all@south.example", members=["inner@south.example", people[0].address])
+    direct = members.list(groupKey="all@south.example").execute()["members"]
+    assert {(m["email"], m["type"]) for m in direct} == {
+        ("inner@south.example", "GROUP"),
+        ("m0@south.example", "USER"),
+    }
+    found, token = [], None
+    while True:
+        page = members.list(
+            groupKey="all@south.example",
+            includeDerivedMembership=True,
+            maxResults=3,
+            pageToken=token,
+        ).execute()
+        found += [member["id"] for member in page["members"] if member["type"] == "USER"]
+        token = page.get("nextPageToken")
+        if not token:
+            break
+    assert sorted(found) == sorted(person.mailbox_id for person in people)
+    assert refusal(members.list(groupKey="none@south.example")).reason == "notFound"
+
+
+def test_members_need_a_scope_of_their_own(tenant, connect, refusal):
+    asked = connect(tenant, ADMIN, (READONLY,), DIRECTORY).members().list(groupKey="x")
+    assert refusal(asked).reason == "insufficientPermissions"
