@@ -12,7 +12,7 @@ import pytest
 
 from retract.errors import ConnectionSettingsError
 from retract.mailboxes.connect import open_mailboxes, settings_from
-from retract.mailboxes.settings import GoogleWorkspaceSettings, Microsoft365Settings
+from retract.mailboxes.settings import GoogleWorkspaceSettings, Microsoft365Settings, SignIn
 from retract.model import Provider
 
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
@@ -34,7 +34,9 @@ def google(password: str | None = PASSWORD, **extras: Any) -> GoogleWorkspaceSet
 def test_login_and_password_are_the_applications_credentials() -> None:
     settings = microsoft()
     assert settings.client_id == "client"
+    assert settings.client_secret is not None
     assert settings.client_secret.get_secret_value() == PASSWORD
+    assert settings.sign_in is SignIn.CLIENT_SECRET
     assert settings.authority == "https://login.microsoftonline.com/t"
     assert settings.token_scope == "https://graph.microsoft.com/.default"
     assert PASSWORD not in repr(settings)
@@ -73,8 +75,8 @@ def test_hard_delete_asks_for_the_scope_it_needs() -> None:
     [
         ("", {}, None, "'microsoft365' or 'google_workspace'"),
         ("exchange", {}, None, "not 'exchange'"),
-        ("microsoft365", {}, PASSWORD, "tenant_id: Field required"),
-        ("microsoft365", {"tenant_id": "t"}, None, "client_secret: Field required"),
+        ("microsoft365", {}, PASSWORD, "tenant_id must be given"),
+        ("microsoft365", {"tenant_id": "t"}, None, "exactly one way to sign in"),
         ("microsoft365", {"tenant_id": "t", "tennant": "x"}, PASSWORD, "tennant"),
         ("microsoft365", {"tenant_id": "t", "client_id": "other"}, PASSWORD, "client_id is given"),
         ("microsoft365", {"tenant_id": "t", "page_size": 0}, PASSWORD, "page_size"),

@@ -9,11 +9,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from retract.errors import ConnectionSettingsError
+from retract.mailboxes.clouds import CLOUDS, cloud_at
 from retract.mailboxes.google_workspace.provider import GoogleWorkspace
 from retract.mailboxes.microsoft365.provider import Microsoft365
 from retract.mailboxes.protocol import MailboxProvider
 from retract.mailboxes.settings import GoogleWorkspaceSettings, Microsoft365Settings
-from retract.model import Provider
+from retract.model import Action, Provider
 
 Settings = Microsoft365Settings | GoogleWorkspaceSettings
 
@@ -65,6 +66,19 @@ def settings_from(
         ) from None
 
 
+def missing_actions(settings: Settings) -> frozenset[Action]:
+    """What the service behind the settings does not offer, as far as they tell; asks nobody.
+
+    Permanent deletion is missing in Microsoft's national clouds, and in Gmail for a connection
+    that does not ask for the scope it needs.
+    """
+    if isinstance(settings, GoogleWorkspaceSettings):
+        may = settings.allow_hard_delete
+        return frozenset() if may else frozenset({Action.HARD_DELETE})
+    cloud = cloud_at(settings.graph_url)
+    return CLOUDS[cloud].missing_actions if cloud else frozenset()
+
+
 def open_mailboxes(
     settings: Settings, connection: str, clock: Callable[[], datetime], share: float = 1.0
 ) -> MailboxProvider:
@@ -75,4 +89,4 @@ def open_mailboxes(
     """
     if isinstance(settings, Microsoft365Settings):
         return Microsoft365(settings, connection, clock, share=share)
-    return GoogleWorkspace(settings, connection, clock)
+    return GoogleWorkspace(settings, connection, clock, share)

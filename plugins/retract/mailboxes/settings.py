@@ -21,6 +21,7 @@ from pydantic import (
     model_validator,
 )
 
+from retract.mailboxes.clouds import CLOUDS, Cloud, cloud_at
 from retract.observables.mime import TrustedHeaders
 from retract.policy import SoftDeleteFolder
 
@@ -119,15 +120,35 @@ class ConnectionSettings(BaseModel):
     """Where a mail gateway's files lie: a path with wildcards, for gateway_files only."""
 
 
+class SignIn(StrEnum):
+    """How an application proves to Microsoft who it is: the setting that says so."""
+
+    CLIENT_SECRET = "client_secret"  # noqa: S105 - a setting's name
+    CERTIFICATE = "certificate_file"
+    FEDERATED_TOKEN = "federated_token_file"  # noqa: S105 - a setting's name
+    MANAGED_IDENTITY = "managed_identity"
+
+
 class Microsoft365Settings(ConnectionSettings):
     """A Microsoft 365 tenant, entered as an application (client credentials)."""
 
-    tenant_id: str = Field(min_length=1)
+    tenant_id: str = ""
     """The directory (tenant) id, or one of the tenant's domain names."""
-    client_id: str = Field(min_length=1)
-    client_secret: SecretStr = Field(min_length=1)
-    authority_url: HttpsUrl = "https://login.microsoftonline.com/{tenant_id}"
-    graph_url: HttpsRoot = "https://graph.microsoft.com"
+    client_id: str = ""
+    client_secret: SecretStr | None = Field(default=None, min_length=1)
+    certificate_file: FilePath | None = None
+    """A private key and its certificate: PEM, or PFX."""
+    certificate_password: SecretStr | None = Field(default=None, min_length=1)
+    """What opens certificate_file, where something must."""
+    federated_token_file: FilePath | None = None
+    """A token of another issuer whom the application trusts; read anew at each sign-in, because
+    workload identity in Kubernetes writes it anew every hour."""
+    managed_identity: str | None = Field(default=None, min_length=1)
+    """``system``, or the client id of a user-assigned identity of the Azure machine."""
+    cloud: Cloud | None = None
+    """Whose addresses ``authority_url`` and ``graph_url`` are; they may be named instead."""
+    authority_url: HttpsUrl = CLOUDS[Cloud.GLOBAL].authority_url
+    graph_url: HttpsRoot = CLOUDS[Cloud.GLOBAL].graph_url
     scope: str = ""
     """Of the access token; left empty, ``graph_url``/.default."""
     soft_delete_folder: SoftDeleteFolder = SoftDeleteFolder.DELETED_ITEMS
@@ -137,6 +158,54 @@ class Microsoft365Settings(ConnectionSettings):
     """Messages a listing asks for at once; the service may answer a large one with 504."""
     requests_per_second: float = Field(default=2000, gt=0)
     """How many calls the whole application may make in a second, all workers together."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _addresses_of_the_cloud(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping) or not values.get("cloud"):
+            return values
+        for name in ("authority_url", "graph_url"):
+            if name in values:
+                raise ValueError(
+                    f"cloud and {name} are both given: leave out {name}, which cloud decides"
+                )
+        facts = CLOUDS.get(values["cloud"])
+        if facts is None:
+            return values  # refused for its own field
+        return {**values, "authority_url": facts.authority_url, "graph_url": facts.graph_url}
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Microsoft365Settings:
+        given = [way for way in SignIn if getattr(self, way) is not None]
+        if len(given) != 1:
+            ways = ", ".join(SignIn)
+            told = f"{' and '.join(given)} are given" if given else "none is given"
+            raise ValueError(f"give exactly one way to sign in of {ways}: {told}")
+        if self.certificate_password and given != [SignIn.CERTIFICATE]:
+            raise ValueError("certificate_password belongs to a certificate_file")
+        if given == [SignIn.MANAGED_IDENTITY]:
+            if self.client_id:
+                raise ValueError(
+                    "client_id (or the login) is given beside managed_identity: write the client "
+                    "id of a user-assigned identity as managed_identity itself"
+                )
+        else:
+            absent = [name for name in ("tenant_id", "client_id") if not getattr(self, name)]
+            if absent:
+                raise ValueError(f"{' and '.join(absent)} must be given")
+        cloud = cloud_at(self.graph_url)
+        if (
+            self.collect_from is CollectFrom.ADVANCED_HUNTING
+            and cloud is not None
+            and not CLOUDS[cloud].advanced_hunting
+        ):
+            raise ValueError("collect_from: advanced_hunting is not offered in this cloud")
+        return self
+
+    @property
+    def sign_in(self) -> SignIn:
+        """The one way that is given."""
+        return next(way for way in SignIn if getattr(self, way) is not None)
 
     @property
     def authority(self) -> str:
