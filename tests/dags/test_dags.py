@@ -82,13 +82,22 @@ def test_the_refresh_reads_each_source_by_itself_and_commits_whatever_could_be_r
         assert dag.params.get_param(name).schema["items"] == {"type": "string"}
 
 
+LABELLED = [
+    ("refresh_indicators", "read_source"),
+    ("post_delivery_response", "list_mailboxes"),
+    ("post_delivery_response", "collect"),
+    ("post_delivery_response", "act"),
+]
+
+
+@pytest.mark.parametrize(("dag_id", "task_id"), LABELLED)
 @pytest.mark.parametrize("name", ["openphish", "2024", "1e3", "True"])
-def test_a_source_that_is_named_like_a_number_is_labelled_with_its_name(
-    dagbag: DagBag, name: str
+def test_what_is_named_like_a_number_is_labelled_with_its_name(
+    dagbag: DagBag, dag_id: str, task_id: str, name: str
 ) -> None:
     """Airflow fails a mapped task whose label is no text, once its work is done."""
-    dag = dagbag.dags["refresh_indicators"]
-    template = dag.get_task("read_source").partial_kwargs["map_index_template"]
+    dag = dagbag.dags[dag_id]
+    template = dag.get_task(task_id).partial_kwargs["map_index_template"]
     assert dag.get_template_env().from_string(template).render(label=name) == name
 
 
@@ -101,3 +110,12 @@ def test_a_broken_policy_leaves_the_dag_in_place_to_say_so(
     bag = DagBag(dag_folder=str(DAGS / "post_delivery_response.py"))
     assert bag.import_errors == {}
     assert "post_delivery_response" in bag.dags
+
+
+def test_no_more_tasks_call_a_tenant_at_once_than_the_installation_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("RETRACT_TASKS_AT_ONCE", "5")
+    dag = DagBag(dag_folder=str(DAGS / "post_delivery_response.py")).dags["post_delivery_response"]
+    for task in ("collect", "act"):
+        assert dag.get_task(task).partial_kwargs["max_active_tis_per_dagrun"] == 5

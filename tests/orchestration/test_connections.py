@@ -1,13 +1,16 @@
-"""From an Airflow connection to what a source of indicators is asked with."""
+"""From an Airflow connection to a provider, or to what a source of indicators is asked with."""
 
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 
 import pytest
 
 from retract.errors import ConnectionSettingsError
-from retract.orchestration.connections import credentials_of
+from retract.orchestration.clock import utc_now
+from retract.orchestration.connections import credentials_of, open_connection
+from retract.policy import Policy
 
 SECRET = "3f9b-secret"
 
@@ -62,3 +65,15 @@ def test_an_extra_that_is_not_understood_is_named_and_not_repeated(
     with pytest.raises(ConnectionSettingsError, match=f"'feed'.*correct {setting};") as caught:
         credentials_of("feed")
     assert SECRET not in str(caught.value)
+
+
+def test_a_lease_that_a_call_may_outlast_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another worker would take the mailbox while this one's call is still under way."""
+    extra = {"provider": "microsoft365", "tenant_id": "t", "timeout_seconds": 30}
+    connect(monkeypatch, login="id", password=SECRET, extra=extra)
+    policy = Policy.model_validate({"actions": {"malicious": "trash"}})
+    with pytest.raises(
+        ConnectionSettingsError, match=r"RETRACT_LEASE_SECONDS is 59\.5, and a call"
+    ):
+        open_connection("feed", policy, utc_now, lease=timedelta(seconds=59.5))
+    open_connection("feed", policy, utc_now, lease=timedelta(seconds=60), share=0.5).close()

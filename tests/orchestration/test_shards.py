@@ -5,10 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from retract.installation import Settings
 from retract.model import Provider
+from retract.orchestration.response.providers import share_of
 from retract.orchestration.response.shards import deal, most_so_far, padded
 from retract.orchestration.runs import Acted, MailboxEntry, RunFolder
 
@@ -59,3 +62,9 @@ def test_this_attempt_and_earlier_ones_at_the_same_run_count(tmp_path: Path) -> 
     attempt("other", 1, 30)
     assert most_so_far(now, "to_act") == 9
     assert most_so_far(now, "shards") == 0
+
+
+@given(st.integers(1, 300), st.integers(1, 50))
+def test_tasks_that_run_side_by_side_share_a_connection_s_rate(tasks: int, at_once: int) -> None:
+    share = share_of(Settings(tasks_at_once=at_once), tasks)
+    assert share * min(tasks, at_once) == pytest.approx(1)

@@ -25,7 +25,7 @@ from retract.model import (
     Verdict,
 )
 from retract.policy import Policy
-from retract.retraction.plan import Plan, make_plan, read_plan, shards, write_plan
+from retract.retraction.plan import Plan, make_plan, read_plan, write_plan
 from retract.retraction.records import CopyState, Purpose
 
 VERSIONS = LakeVersions(messages=3, observables=4, indicators=None)
@@ -411,39 +411,3 @@ def test_any_subject_survives_the_file(tmp_path):
     write_plan(before, tmp_path / "plan.json")
 
     assert read_plan(tmp_path / "plan.json").retractions[0].subject == "☃ \u2028 \x00 \"' <b>"
-
-
-# --- shards ---
-
-
-def sized(sizes: list[int]) -> Plan:
-    return plan(*(copy(n, f"box{box:03}") for box, size in enumerate(sizes) for n in range(size)))
-
-
-def test_up_to_the_cap_each_mailbox_is_a_shard_of_its_own():
-    result = shards(sized([3, 1, 2]), 3)
-
-    assert [len(shard) for shard in result] == [1, 1, 1]
-
-
-@settings(deadline=None)
-@given(st.lists(st.integers(1, 4), max_size=8), st.integers(1, 6))
-def test_shards_hold_every_mailbox_once_and_share_the_work(sizes, cap):
-    of = sized(sizes)
-    result = shards(of, cap)
-
-    together = [mailbox for shard in result for mailbox in shard]
-    assert sorted(together) == sorted(of.by_mailbox())
-    assert len(together) == len(set(together))
-    assert len(result) <= cap
-    assert all(result)
-    assert shards(of, cap) == result
-    if result:
-        loads = [sum(len(of.by_mailbox()[m]) for m in shard) for shard in result]
-        assert max(loads) - min(loads) <= max(sizes)
-
-
-def test_a_plan_without_retractions_has_no_shards():
-    assert shards(made([], messages([copy(1)])), 10) == []
-    with pytest.raises(ValueError, match="at least one"):
-        shards(plan(), 0)

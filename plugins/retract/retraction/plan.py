@@ -255,26 +255,6 @@ def make_plan(
     return Plan(**content, digest=_digest(draft.model_dump(mode="json")))
 
 
-def shards(plan: Plan, cap: int) -> list[list[str]]:
-    """The mailbox keys with something to retract, in at most ``cap`` groups of whole mailboxes.
-
-    One mailbox a group where the cap allows; beyond it, groups of about equal work. The same
-    plan always gives the same groups.
-    """
-    if cap < 1:
-        raise ValueError("at least one shard is needed")
-    work = {mailbox: len(retractions) for mailbox, retractions in plan.by_mailbox().items()}
-    if len(work) <= cap:
-        return [[mailbox] for mailbox in sorted(work)]
-    groups: list[list[str]] = [[] for _ in range(cap)]
-    loads = [0] * cap
-    for mailbox in sorted(work, key=lambda key: (-work[key], key)):
-        lightest = loads.index(min(loads))
-        groups[lightest].append(mailbox)
-        loads[lightest] += work[mailbox]
-    return [sorted(group) for group in groups]
-
-
 def write_plan(plan: Plan, path: Path) -> None:
     """Write the plan as JSON; the file appears whole or not at all."""
     write_text_whole(path, plan.model_dump_json(indent=1) + "\n")
