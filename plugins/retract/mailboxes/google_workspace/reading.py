@@ -12,14 +12,22 @@ the next reading. What was listed and could not be read now stays in the waterma
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from retract.errors import MailboxError, MessageNotFound
+from retract.errors import (
+    AuthenticationFailed,
+    MailboxError,
+    MailboxUnavailable,
+    MessageNotFound,
+    PermissionDenied,
+    TenantUnreachable,
+    Throttled,
+)
 from retract.mailboxes.google_workspace import quota, search
 from retract.mailboxes.google_workspace.answers import (
     HistoryPage,
@@ -30,7 +38,7 @@ from retract.mailboxes.google_workspace.answers import (
 )
 from retract.mailboxes.google_workspace.api import Call, Caller
 from retract.mailboxes.google_workspace.messages import Contents, looked
-from retract.mailboxes.reading import answered, read_each, without_content
+from retract.mailboxes.reading import answered, reaches_now, read_each, without_content
 from retract.mailboxes.settings import GoogleWorkspaceSettings
 from retract.model import CollectedMessage, Copy, Extraction, Mailbox, Provider, Watermark, Window
 from retract.observables import EXTRACTOR_VERSION
@@ -41,10 +49,13 @@ _CHANGES_PER_PAGE = 500
 _NEVER_DELIVERED = frozenset({"CHAT", "DRAFT"})
 _COMES_INTO_VIEW = frozenset({"INBOX", "SENT"})
 """Labels whose putting on may make a delivered message of a draft."""
-_LONGEST_GAP = timedelta(days=1)
-"""How long ago a window may have ended, and its reading still reach to now."""
 _SEARCH_LAG = timedelta(minutes=10)
 """How long a search may take to find what came. Not documented: a generous guess."""
+_TRIES = 8
+"""So many readings in a row try to read a message before it is kept with its problem."""
+_NOT_NOW = (
+    AuthenticationFailed, PermissionDenied, MailboxUnavailable, Throttled, TenantUnreachable
+)  # fmt: skip
 
 
 class _Cursor(BaseModel):
@@ -52,11 +63,11 @@ class _Cursor(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    version: int = 1
+    version: Literal[1] = 1
     history_id: int
     """Everything after it is still to be told."""
-    pending: tuple[str, ...] = ()
-    """Ids of messages that came, and are still to be read; newest first."""
+    pending: dict[str, int] = {}
+    """Ids of messages that came and are still to be read, and how often each was tried."""
     list_from: int | None = None
     """Epoch seconds: what was received from then on is to be listed once more."""
 
@@ -65,7 +76,8 @@ class _Cursor(BaseModel):
 class _Listing:
     """What a reading wants to read."""
 
-    message_ids: list[str]
+    message_ids: dict[str, int]
+    """And how often each was tried in vain."""
     start: datetime
     end: datetime | None
     """None: everything from the start on."""
@@ -96,6 +108,7 @@ class HistoryReading:
         self._known = known
         self._begun = begun
         self._now = now
+        self._pending: dict[str, int] = {}
         self._watermark: Watermark | None = None
 
     @property
@@ -104,27 +117,27 @@ class HistoryReading:
 
     def __iter__(self) -> Iterator[CollectedMessage]:
         listing = self._since(self._begun) or self._whole_window()
-        waiting = deque(i for i in listing.message_ids if i not in self._known)
-        unread: list[str] = []
-        found = read_each(self._answers(waiting), self._refused, unread)
+        self._pending = {i: n for i, n in listing.message_ids.items() if i not in self._known}
         try:
-            for message in found:
+            for message in read_each(self._answers(), self._refused, []):
                 if message is not None and _is_wanted(message, listing):
                     yield message
         except MailboxError:
-            self._leave(listing, [*unread, *waiting])
+            self._leave(listing)
             raise
-        self._leave(listing, unread)
+        self._leave(listing)
 
-    def _leave(self, listing: _Listing, unread: list[str]) -> None:
+    def _leave(self, listing: _Listing) -> None:
         """The watermark for the next reading."""
-        if unread:
+        if self._pending:
             _LOG.warning(
-                "%d messages of %s are left for the next run", len(unread), self._mailbox.address
+                "%d messages of %s are left for the next run",
+                len(self._pending),
+                self._mailbox.address,
             )
         if listing.history_id is not None:
             cursor = _Cursor(
-                history_id=listing.history_id, pending=tuple(unread), list_from=listing.list_from
+                history_id=listing.history_id, pending=self._pending, list_from=listing.list_from
             )
             self._watermark = Watermark(
                 listing.start, cursor.model_dump_json(exclude_defaults=True)
@@ -140,15 +153,13 @@ class HistoryReading:
             cursor = _Cursor.model_validate_json(begun.cursor)
         except ValidationError:  # an older program's, or a newer one's
             return None
-        if cursor.version != 1:
-            return None
         try:
             came, history_id = self._history(cursor.history_id)
         except MessageNotFound:  # 404: the history does not reach back so far any more
             return None
         late = () if cursor.list_from is None else self._listed(search.after(cursor.list_from))
-        wanted = dict.fromkeys((*reversed(came), *late, *cursor.pending))
-        return _Listing(list(wanted), begun.since, None, history_id)
+        wanted = dict.fromkeys((*reversed(came), *late), 0) | cursor.pending
+        return _Listing(wanted, begun.since, None, history_id)
 
     def _history(self, history_id: int) -> tuple[list[str], int]:
         """Ids of what came after it, in order, and the mailbox's own id when that began."""
@@ -183,15 +194,16 @@ class HistoryReading:
     def _whole_window(self) -> _Listing:
         window = self._window
         query = search.in_window(window)
-        if self._now - window.end > _LONGEST_GAP:
-            return _Listing(list(self._listed(query)), window.start, window.end, None)
+        if not reaches_now(window, self._now):
+            past = dict.fromkeys(self._listed(query), 0)
+            return _Listing(past, window.start, window.end, None)
         task = f"read the profile of {self._mailbox.address}"
         request = self._gmail.users.getProfile(userId="me", fields="historyId")
         answer = self._gmail.call(Call(request, quota.GET_PROFILE, task))
         history_id = parse(Profile, answer, task).history_id
         list_from = int(min(window.end, self._now - _SEARCH_LAG).timestamp()) - 1
         # All pages before any content: what changes meanwhile would shift the pages to come.
-        listed = list(self._listed(query))
+        listed = dict.fromkeys(self._listed(query), 0)
         return _Listing(listed, window.start, window.end, history_id, list_from)
 
     def _listed(self, query: str) -> Iterator[str]:
@@ -211,14 +223,17 @@ class HistoryReading:
 
     # ---- reading -------------------------------------------------------------------------
 
-    def _answers(
-        self, waiting: deque[str]
-    ) -> Iterator[tuple[str, CollectedMessage | MailboxError | None]]:
-        """One after the other; the one that is told of stays in ``waiting`` until the next."""
-        while waiting:
-            message_id = waiting[0]
-            yield message_id, answered(lambda i=message_id: self._read(i))  # type: ignore[misc]
-            waiting.popleft()
+    def _answers(self) -> Iterator[tuple[str, CollectedMessage | MailboxError | None]]:
+        """One after the other; what is settled is pending no more."""
+        for message_id, tries in list(self._pending.items()):
+            answer = answered(lambda i=message_id: self._read(i))  # type: ignore[misc]
+            if isinstance(answer, TenantUnreachable):
+                self._pending[message_id] += 1
+                if tries + 1 >= _TRIES:
+                    answer = MailboxError(str(answer), code=answer.code)
+            if not isinstance(answer, _NOT_NOW):
+                del self._pending[message_id]
+            yield message_id, answer
 
     def _read(self, message_id: str) -> CollectedMessage | None:
         return self._collected(*self._contents.read(message_id))
@@ -229,6 +244,11 @@ class HistoryReading:
             message = looked(self._gmail, message_id)
         except MessageNotFound:
             return None
+        except _NOT_NOW as not_now:
+            self._pending[message_id] = _TRIES
+            if isinstance(not_now, TenantUnreachable):
+                return None
+            raise
         return self._collected(message, without_content(error))
 
     def _collected(self, message: Message, extraction: Extraction) -> CollectedMessage | None:
