@@ -5,8 +5,6 @@ from __future__ import annotations
 import socket
 import ssl
 import tempfile
-import threading
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,22 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import uvicorn
 
 from local_tenant import control, tls
 from local_tenant.app import make_app
 from local_tenant.connection import ConnectionInfo
+from local_tenant.dates import with_dates
 from local_tenant.google import oauth
 from local_tenant.hanging_up import with_connections
 from local_tenant.mailbox import Item, Mailbox, Provider
+from local_tenant.serving import serving
 from local_tenant.state import Clock, TenantSettings, TenantState, new_state, system_clock
-
-_START_SECONDS = 30.0
-_STOP_SECONDS = 15.0
-
-
-class TenantDidNotStart(RuntimeError):
-    """The server ended, or was silent, before it took connections."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,34 +94,9 @@ def running_tenant(
             state.origin = f"https://{tls.HOST}:{listening.getsockname()[1]}"
             oauth.write_key_file(state, key_file)
             context = tls.server_context(ca_file)
-            config = uvicorn.Config(
-                with_connections(make_app(state)),
-                log_config=None,
-                access_log=False,
-                lifespan="off",
-                ssl_context_factory=lambda _config, _default: context,
-                # A TLS connection a client keeps open would hold the end up for half a minute.
-                timeout_graceful_shutdown=1,
-            )
-            with _serving(uvicorn.Server(config), listening):
+            app = with_connections(with_dates(make_app(state), state.clock))
+            with serving(app, listening, context):
                 connection = ConnectionInfo.of(
                     state, ca_file=ca_file, service_account_file=key_file, scenario=scenario
                 )
                 yield RunningTenant(state, connection)
-
-
-@contextmanager
-def _serving(server: uvicorn.Server, listening: socket.socket) -> Iterator[None]:
-    """The server in a thread: ready when the block begins, gone when it has ended."""
-    thread = threading.Thread(target=server.run, args=([listening],), name="local-tenant")
-    thread.start()
-    try:
-        deadline = time.monotonic() + _START_SECONDS
-        while not server.started:
-            if not thread.is_alive() or time.monotonic() > deadline:
-                raise TenantDidNotStart("the local tenant did not start; see its log")
-            time.sleep(0.01)
-        yield
-    finally:
-        server.should_exit = True
-        thread.join(_STOP_SECONDS)

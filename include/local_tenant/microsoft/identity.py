@@ -1,15 +1,9 @@
-"""The Microsoft identity platform, as far as a daemon's sign-in goes: client credentials.
-
-Error bodies are those of login.microsoftonline.com; codes and wording as reported in the
-issue trackers of msal, azure-sdk and microsoft-graph-docs.
-"""
+"""The Microsoft identity platform, as far as a daemon's sign-in goes: client credentials."""
 
 from __future__ import annotations
 
 import hmac
-import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
 from urllib.parse import parse_qs, urlsplit
 
 import jwt
@@ -17,21 +11,12 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
+from local_tenant.microsoft.client_assertions import check_assertion
+from local_tenant.microsoft.sign_in_errors import SignInRefused, invalid_client
 from local_tenant.state import TenantState
 
 GRAPH_AUDIENCES = ("https://graph.microsoft.com", "00000003-0000-0000-c000-000000000000")
 _DEFAULT_SCOPE = "/.default"
-
-
-@dataclass(frozen=True, slots=True)
-class SignInRefused(Exception):
-    """A sign-in that the identity platform refuses."""
-
-    status: int
-    error: str
-    number: int
-    """The AADSTS code."""
-    description: str
 
 
 def make_router(state: TenantState) -> APIRouter:
@@ -118,31 +103,46 @@ def _sign_in(state: TenantState, tenant: str, form: Mapping[str, str]) -> dict[s
             "installed by the administrator of the tenant or consented to by any user in the "
             "tenant. You may have sent your authentication request to the wrong tenant.",
         )
+    _check_credential(state, form)
+    audience = _audience(state, form["scope"])
+    return {
+        "token_type": "Bearer",
+        "expires_in": int(state.token_lifetime.total_seconds()) - 1,
+        "ext_expires_in": int(state.token_lifetime.total_seconds()) - 1,
+        "access_token": issue_token(state, audience, application.roles),
+    }
+
+
+def _check_credential(state: TenantState, form: Mapping[str, str]) -> None:
+    """Raises SignInRefused unless the application proves that it is itself."""
+    application = state.microsoft
+    if "client_assertion" in form:
+        check_assertion(state, form.get("client_assertion_type", ""), form["client_assertion"])
+        return
     if "client_secret" not in form:
-        raise SignInRefused(
-            401,
-            "invalid_client",
+        raise invalid_client(
             7000216,
             "'client_assertion', 'client_secret' or 'request' is required for the "
             "'client_credentials' grant type.",
         )
     secret = application.client_secret.get_secret_value()
     if not hmac.compare_digest(form["client_secret"].encode(), secret.encode()):
-        raise SignInRefused(
-            401,
-            "invalid_client",
+        raise invalid_client(
             7000215,
             "Invalid client secret provided. Ensure the secret being sent in the request is the "
             "client secret value, not the client secret ID, for a secret added to app "
             f"'{application.client_id}'.",
         )
-    audience = _audience(state, form["scope"])
-    return {
-        "token_type": "Bearer",
-        "expires_in": int(state.token_lifetime.total_seconds()) - 1,
-        "ext_expires_in": int(state.token_lifetime.total_seconds()) - 1,
-        "access_token": issue_token(state, audience, state.settings.microsoft_roles),
-    }
+    if application.secret_expires_at is not None and (
+        application.secret_expires_at <= state.clock()
+    ):
+        raise invalid_client(
+            7000222,
+            f"The provided client secret keys for app '{application.client_id}' are expired. "
+            "Visit the Azure portal to create new keys for your app: "
+            "https://aka.ms/NewClientSecret, or consider using certificate credentials for added "
+            "security: https://aka.ms/certCreds.",
+        )
 
 
 def _audience(state: TenantState, scope: str) -> str:
@@ -178,8 +178,10 @@ def _audience(state: TenantState, scope: str) -> str:
     return audience
 
 
-def issue_token(state: TenantState, audience: str, roles: tuple[str, ...]) -> str:
-    """An application's access token, as Graph accepts it."""
+def issue_token(
+    state: TenantState, audience: str, roles: tuple[str, ...], client_id: str = ""
+) -> str:
+    """An application's access token, as Graph accepts it; ours unless another one is named."""
     now = int(state.clock().timestamp())
     claims = {
         "aud": audience,
@@ -188,13 +190,13 @@ def issue_token(state: TenantState, audience: str, roles: tuple[str, ...]) -> st
         "nbf": now,
         "exp": now + int(state.token_lifetime.total_seconds()),
         "app_displayname": "Retract",
-        "appid": state.microsoft.client_id,
+        "appid": client_id or state.microsoft.client_id,
         "idtyp": "app",
-        "roles": list(roles),
         "tid": state.microsoft.tenant_id,
         "ver": "1.0",
     }
-    return state.access_tokens.sign(claims)
+    # The claim is missing, not empty, where no permission was consented to.
+    return state.access_tokens.sign(claims | ({"roles": list(roles)} if roles else {}))
 
 
 def _unknown_tenant(tenant: str, error: str) -> SignInRefused:
@@ -209,18 +211,7 @@ def _unknown_tenant(tenant: str, error: str) -> SignInRefused:
 
 
 def _refusal(state: TenantState, refused: SignInRefused, correlation_id: str = "") -> Response:
-    trace_id, correlation_id = str(uuid.uuid4()), correlation_id or str(uuid.uuid4())
-    timestamp = f"{state.clock():%Y-%m-%d %H:%M:%SZ}"
-    body = {
-        "error": refused.error,
-        "error_description": f"AADSTS{refused.number}: {refused.description} "
-        f"Trace ID: {trace_id} Correlation ID: {correlation_id} Timestamp: {timestamp}",
-        "error_codes": [refused.number],
-        "timestamp": timestamp,
-        "trace_id": trace_id,
-        "correlation_id": correlation_id,
-        "error_uri": f"{state.origin}/error?code={refused.number}",
-    }
+    body = refused.body(state.clock(), state.origin, correlation_id)
     return JSONResponse(body, refused.status, headers=_NO_STORE)
 
 
