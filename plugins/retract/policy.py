@@ -248,6 +248,10 @@ class Policy(Section):
         )
         return own.get(disposition, self.actions.get(disposition, Action.NO_ACTION))
 
+    def actions_of(self, provider: Provider) -> frozenset[Action]:
+        """Everything this policy does at that provider."""
+        return frozenset(self.action(provider, each) for each in ACTIONABLE_DISPOSITIONS)
+
     def instead_of(self, provider: Provider, missing: Action) -> Action | None:
         """What is done where a connection's service does not offer an action; None for nothing."""
         if missing is not Action.HARD_DELETE:
@@ -322,8 +326,7 @@ class Policy(Section):
                 "person's own answer that quotes a bad link included."
             )
         for provider, where in _WITHOUT_HARD_DELETE.items():
-            actions = {self.action(provider, each) for each in ACTIONABLE_DISPOSITIONS}
-            if Action.HARD_DELETE in actions:
+            if Action.HARD_DELETE in self.actions_of(provider):
                 instead = self.instead_of(provider, Action.HARD_DELETE)
                 does = f"does {instead} instead" if instead else "leaves the copy alone"
                 remarks.append(

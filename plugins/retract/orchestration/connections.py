@@ -6,16 +6,19 @@ A connection of the type ``generic`` says which tenant and how to sign in: ``log
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from retract.errors import ConnectionSettingsError
+from retract.model import Action, Provider
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
 
     from retract.indicators.fetching.credentials import Credentials
+    from retract.mailboxes.connect import Settings as TenantSettings
     from retract.mailboxes.protocol import MailboxProvider
     from retract.policy import Policy
 
@@ -34,12 +37,9 @@ def open_connection(
     Raises ConnectionSettingsError when the connection is missing or incomplete, or when a call
     over it may outlast a mailbox's lease.
     """
-    from retract.mailboxes.connect import open_mailboxes, settings_from
+    from retract.mailboxes.connect import open_mailboxes
 
-    found = _connection(connection, otherwise="take it out of RETRACT_CONNECTIONS")
-    extras = dict(found.extra_dejson)
-    provider = extras.pop("provider", "")
-    settings = settings_from(provider, extras, found.login, found.password)
+    settings = settings_of(connection)
     if lease is not None and lease.total_seconds() < 2 * settings.timeout_seconds:
         raise ConnectionSettingsError(
             f"RETRACT_LEASE_SECONDS is {lease.total_seconds():g}, and a call over {connection!r} "
@@ -47,6 +47,35 @@ def open_connection(
             "connection's timeout_seconds, or lower the other"
         )
     return open_mailboxes(policy.apply_to(settings), connection, clock, share=share)
+
+
+def settings_of(connection: str) -> TenantSettings:
+    """How to reach the tenant of an Airflow connection id.
+
+    Raises ConnectionSettingsError when the connection is missing or incomplete.
+    """
+    from retract.mailboxes.connect import settings_from
+
+    found = _connection(connection, otherwise="take it out of RETRACT_CONNECTIONS")
+    extras = dict(found.extra_dejson)
+    provider = extras.pop("provider", "")
+    return settings_from(provider, extras, found.login, found.password)
+
+
+def missing_actions_of(connections: Iterable[str], policy: Policy) -> dict[str, frozenset[Action]]:
+    """What the services of the connections do not offer, where the policy could ask for it.
+
+    Of a connection that cannot be read nothing is said: acting on it tells why.
+    """
+    if not any(Action.HARD_DELETE in policy.actions_of(provider) for provider in Provider):
+        return {}
+    from retract.mailboxes.connect import missing_actions
+
+    found = {}
+    for connection in connections:
+        with suppress(ConnectionSettingsError):
+            found[connection] = missing_actions(settings_of(connection))
+    return found
 
 
 def credentials_of(connection: str) -> Credentials:

@@ -8,6 +8,7 @@ from typing import Any
 from retract.installation import Settings
 from retract.model import Mode
 from retract.orchestration import clock
+from retract.orchestration.connections import missing_actions_of
 from retract.orchestration.response.pinned import (
     HELD_BACK,
     MATCHES,
@@ -82,6 +83,7 @@ def make_plan(settings: Settings, path: str) -> list[Shard]:
             window=run.window,
             lake_versions=pinned_versions(folder),
             made_at=clock.utc_now(),
+            missing_actions=missing_actions_of(run.connections, policy),
         )
         planning.write_plan(plan, folder.path / PLAN)
         ledger.record_run(plan, clock.utc_now())
