@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 import httpx
@@ -28,12 +28,11 @@ from retract.mailboxes.microsoft365.messages import (
     State,
     path_of,
 )
+from retract.mailboxes.microsoft365.reading import Manner, Microsoft365Reading
 from retract.mailboxes.protocol import MailboxReading
-from retract.mailboxes.reading import WholeReading, answered, read_each, without_content
 from retract.mailboxes.settings import Microsoft365Settings
 from retract.model import (
     Action,
-    CollectedMessage,
     Copy,
     Extraction,
     Found,
@@ -45,7 +44,6 @@ from retract.model import (
     Watermark,
     Window,
 )
-from retract.observables import EXTRACTOR_VERSION
 from retract.observables.mime import extract
 from retract.policy import SoftDeleteFolder
 
@@ -97,50 +95,15 @@ class Microsoft365:
         known: Collection[str],
         watermark: Watermark | None = None,
     ) -> MailboxReading:
-        return WholeReading(self._collect(mailbox, window, known))
-
-    def _collect(
-        self, mailbox: Mailbox, window: Window, known: Collection[str]
-    ) -> Iterator[CollectedMessage]:
-        # Graph keeps whole seconds: ask for a little more, and keep what is in the window.
-        start = window.start.astimezone(UTC).replace(microsecond=0)
-        end = window.end.astimezone(UTC).replace(microsecond=0) + timedelta(seconds=1)
-        listed = self._graph.pages(
-            f"/users/{segment(mailbox.mailbox_id)}/messages",
-            Listed,
-            f"list the messages of {mailbox.address}",
-            **{
-                **LISTED_QUERY,
-                "$filter": f"receivedDateTime ge {start:%Y-%m-%dT%H:%M:%SZ} "
-                f"and receivedDateTime lt {end:%Y-%m-%dT%H:%M:%SZ}",
-                "$orderby": "receivedDateTime desc",
-                "$top": str(self._settings.page_size),
-            },
-        )
-        # All pages before any content: what moves meanwhile would shift the pages to come.
-        wanted = {
-            message.id: message
-            for message in listed
-            if message.id not in known
-            and message.received_at in window
-            and self._was_delivered(mailbox, message)
-        }
-        yield from read_each(
-            (
-                (
-                    one,
-                    answered(
-                        lambda one=one: self._collected(  # type: ignore[misc]
-                            mailbox, one, self._read(mailbox, one)
-                        )
-                    ),
-                )
-                for one in wanted.values()
-            ),
-            lambda message, error: self._collected(
-                mailbox, message, without_content(error, message.internet_message_id or "")
-            ),
-            [],
+        return Microsoft365Reading(
+            self._graph,
+            self._folders,
+            Manner(self.connection, self._settings.page_size, self._settings.trusted_headers),
+            mailbox,
+            window,
+            known,
+            watermark,
+            self._clock(),
         )
 
     def locate(self, copies: Sequence[Copy]) -> list[Location | MailboxError | None]:
@@ -264,42 +227,6 @@ class Microsoft365:
 
     def close(self) -> None:
         self._graph.close()
-
-    def _was_delivered(self, mailbox: Mailbox, message: Listed) -> bool:
-        """Drafts were not, nor what the owner sent: a reply to a phish quotes its links."""
-        if message.is_draft:
-            return False
-        return self._location(mailbox.mailbox_id, message).place is not Place.SENT
-
-    def _read(self, mailbox: Mailbox, message: Listed) -> Extraction:
-        path = f"/users/{segment(mailbox.mailbox_id)}/messages/{segment(message.id)}/$value"
-        raw = self._graph.content(path, f"read a message of {mailbox.address}")
-        return extract(raw, trusted=self._settings.trusted_headers)
-
-    def _collected(
-        self, mailbox: Mailbox, message: Listed, extraction: Extraction
-    ) -> CollectedMessage:
-        return CollectedMessage(
-            copy=Copy(
-                self.provider,
-                self.connection,
-                mailbox.mailbox_id,
-                mailbox.address,
-                message.id,
-                extraction.internet_message_id,
-            ),
-            received_at=message.received_at.astimezone(UTC),
-            location=self._location(mailbox.mailbox_id, message),
-            extraction=extraction,
-            extractor_version=EXTRACTOR_VERSION,
-        )
-
-    def _location(self, mailbox_id: str, state: State) -> Location:
-        key = (mailbox_id, state.folder_id)
-        folder = self._folders.describe([key])[key]
-        if isinstance(folder, MailboxError):
-            raise folder
-        return state.location(folder)
 
 
 def _look(copy: Copy) -> Call:
