@@ -121,30 +121,29 @@ class Installed:
         """Write a state of these copies into the ledger, which is made if need be."""
         with Ledger(f"sqlite:///{self.home / 'ledger.db'}") as ledger:
             ledger.migrate()
-            for copy in copies:
-                if state is State.DONE:
-                    claim = ledger.claim(
-                        copy,
-                        Action.SOFT_DELETE,
-                        seen=None,
-                        looked_at=self.now,
-                        disposition=Disposition.MALICIOUS,
-                        location_before=Location(Place.INBOX),
-                        run_id="earlier",
-                        now=self.now,
-                        expires_at=self.now + timedelta(minutes=5),
-                    )
-                    ledger.settle(claim, state, location_after=Location(Place.TRASH), now=self.now)
-                else:
-                    ledger.record(
-                        copy,
-                        state,
-                        seen=None,
-                        action=Action.SOFT_DELETE,
-                        disposition=Disposition.MALICIOUS,
-                        run_id="earlier",
-                        now=self.now,
-                    )
+            with ledger.writing(self.now) as changes:
+                for copy in copies:
+                    if state is State.DONE:
+                        claim = changes.claim(
+                            copy,
+                            Action.SOFT_DELETE,
+                            seen=None,
+                            looked_at=self.now,
+                            disposition=Disposition.MALICIOUS,
+                            location_before=Location(Place.INBOX),
+                            run_id="earlier",
+                            expires_at=self.now + timedelta(minutes=5),
+                        )
+                        changes.settle(claim, state, location_after=Location(Place.TRASH))
+                    else:
+                        changes.record(
+                            copy,
+                            state,
+                            seen=None,
+                            action=Action.SOFT_DELETE,
+                            disposition=Disposition.MALICIOUS,
+                            run_id="earlier",
+                        )
 
     # --- indicators ---
 

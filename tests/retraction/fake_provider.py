@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from functools import partial
@@ -34,6 +34,7 @@ from retract.model import (
     Window,
 )
 
+SENDER = "eve@sender.example"
 INBOX = Location(Place.INBOX, folder_id="inbox-id", folder_name="Inbox", is_flagged=True)
 
 
@@ -70,6 +71,14 @@ _RAISED = {
     Fault.UNREACHABLE: TenantUnreachable("connection refused"),
 }
 
+_OF_THE_MAILBOX = (
+    AuthenticationFailed,
+    PermissionDenied,
+    MailboxUnavailable,
+    Throttled,
+    TenantUnreachable,
+)
+
 _DESTINATIONS = {
     Action.JUNK: Place.JUNK,
     Action.TRASH: Place.TRASH,
@@ -78,42 +87,123 @@ _DESTINATIONS = {
 }
 
 
+def content_of(copy: Copy, subject: str = "", words: str = "") -> Extraction:
+    """What a copy's bytes tell; by default what `words.messages` says of it."""
+    return Extraction(
+        internet_message_id=copy.internet_message_id,
+        subject=subject or f"Subject {copy.message_id}",
+        sender_address=SENDER,
+        sender_name="Eve",
+        observables=(),
+        body_fingerprint=words or f"words of {copy.internet_message_id}",
+    )
+
+
+@dataclass
+class Item:
+    """One message in a mailbox, under the id it has now."""
+
+    copy: Copy
+    content: Extraction
+
+
 class FakeProvider:
-    """Keeps every copy's location, and counts what really happened to it."""
+    """Keeps every copy's location, and counts what really happened to it.
+
+    As real services do, it answers for each copy of a call; once a mailbox refuses, or asks for
+    patience, the rest of the call's copies there get the same answer.
+    """
 
     def __init__(self, clock: Callable[[], datetime]) -> None:
         self.provider = Provider.MICROSOFT365
         self.connection = "tenant"
         self.destinations = dict(_DESTINATIONS)
         self.locations: dict[str, Location] = {}
+        """By message id, where each item lies that can be seen."""
+        self.items: dict[str, Item] = {}
+        """By message id, what was ever delivered or found."""
         self.faults: defaultdict[str, list[Fault]] = defaultdict(list)
         """Per message id, the faults its next calls meet, in this order."""
         self.locate_fails: defaultdict[str, list[BaseException | None]] = defaultdict(list)
+        self.find_fails: defaultdict[str, list[MailboxError]] = defaultdict(list)
+        """Per message id, as which the search is for."""
+        self.mailbox_fails: dict[str, MailboxError] = {}
+        """Per mailbox id, what every call to it meets."""
         self.calls: list[tuple[str, Action]] = []
         """Every retract call that reached the provider."""
         self.effects: list[tuple[str, Action]] = []
         """The calls among them that moved something."""
+        self.asked: list[tuple[str, int]] = []
+        """Each of the protocol's bulk calls: its name, and for how many copies."""
         self.on_crash: Callable[[], None] = lambda: None
+        self.meanwhile: Callable[[], None] = lambda: None
+        """What others do, before each copy's turn in a call."""
         self._clock = clock
 
-    def deliver(self, copy: Copy, location: Location = INBOX) -> None:
+    def deliver(
+        self, copy: Copy, location: Location = INBOX, content: Extraction | None = None
+    ) -> None:
         self.locations[copy.message_id] = location
+        self.items[copy.message_id] = Item(copy, content or content_of(copy))
+
+    def give_new_id(self, message_id: str, new: str, location: Location | None = None) -> Copy:
+        """The service moves an item where its id does not last; returns it as it is named now."""
+        item = self.items[message_id]
+        copy = replace(item.copy, message_id=new)
+        self.deliver(copy, location or self.locations[message_id], item.content)
+        del self.locations[message_id]
+        return copy
 
     def locate(self, copies: Sequence[Copy]) -> list[Location | MailboxError | None]:
+        self.asked.append(("locate", len(copies)))
         return [answered(partial(self.locate_one, copy)) for copy in copies]
 
     def retract(
         self, retractions: Sequence[tuple[Copy, Action]], until: datetime
     ) -> list[MailboxError | None]:
-        return [answered(partial(self.retract_one, copy, action)) for copy, action in retractions]
+        self.asked.append(("retract", len(retractions)))
+        answers: list[MailboxError | None] = []
+        stopped: dict[str, MailboxError] = {}
+        for copy, action in retractions:
+            if copy.mailbox_id in stopped:
+                answers.append(stopped[copy.mailbox_id])
+            elif self._clock() >= until:
+                answers.append(Throttled("no time left"))
+            else:
+                answer = answered(partial(self.retract_one, copy, action))
+                if isinstance(answer, _OF_THE_MAILBOX):
+                    stopped[copy.mailbox_id] = answer
+                answers.append(answer)
+        return answers
 
     def find(self, copies: Sequence[Copy]) -> list[tuple[Found, ...] | MailboxError]:
-        return [() for _ in copies]
+        self.asked.append(("find", len(copies)))
+        return [answered(partial(self._find_one, copy)) for copy in copies]
+
+    def _find_one(self, copy: Copy) -> tuple[Found, ...]:
+        self._turn(copy)
+        if self.find_fails[copy.message_id]:
+            raise self.find_fails[copy.message_id].pop(0)
+        return tuple(
+            Found(item.copy, self._clock(), self.locations[message_id])
+            for message_id, item in self.items.items()
+            if message_id in self.locations
+            and item.copy.mailbox_id == copy.mailbox_id
+            and item.copy.internet_message_id == copy.internet_message_id
+        )
 
     def read(self, copies: Sequence[Copy]) -> list[Extraction | MailboxError]:
-        raise NotImplementedError
+        self.asked.append(("read", len(copies)))
+        return [answered(partial(self._read_one, copy)) for copy in copies]
+
+    def _read_one(self, copy: Copy) -> Extraction:
+        self._turn(copy)
+        if copy.message_id not in self.locations:
+            raise MessageNotFound("no such item")
+        return self.items[copy.message_id].content
 
     def locate_one(self, copy: Copy) -> Location | None:
+        self._turn(copy)
         failures = self.locate_fails[copy.message_id]
         if failures and (failure := failures.pop(0)) is not None:
             if isinstance(failure, Crash):
@@ -121,12 +211,18 @@ class FakeProvider:
             raise failure
         return self.locations.get(copy.message_id)
 
+    def _turn(self, copy: Copy) -> None:
+        self.meanwhile()
+        if copy.mailbox_id in self.mailbox_fails:
+            raise self.mailbox_fails[copy.mailbox_id]
+
     def destination(self, action: Action) -> Place:
         if action not in self.destinations:
             raise ActionNotSupported(f"no {action}")
         return self.destinations[action]
 
     def retract_one(self, copy: Copy, action: Action) -> None:
+        self._turn(copy)
         faults = self.faults[copy.message_id]
         fault = faults.pop(0) if faults else None
         if fault is Fault.CRASH_BEFORE:

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from fake_provider import INBOX
-from words import RUN, START, copy, plan, recorded
+from words import RUN, START, claim, copy, plan, record, recorded, release, settle
 
 from retract.errors import ClaimLost, ConfigurationError, LedgerError
 from retract.model import Action, Disposition, Location, Mode, Place, State
@@ -27,33 +27,6 @@ LATER = START + timedelta(minutes=10)
 
 def state_of(ledger, of):
     return ledger.current([of.copy_id]).get(of.copy_id)
-
-
-def claim(ledger, of, action=Action.TRASH, *, seen=None, now=START, before=INBOX, run_id=RUN):
-    return ledger.claim(
-        of,
-        action,
-        seen=seen,
-        looked_at=now,
-        disposition=Disposition.MALICIOUS,
-        location_before=before,
-        run_id=run_id,
-        now=now,
-        expires_at=now + timedelta(minutes=5),
-    )
-
-
-def record(ledger, of, state, *, seen=None, action=Action.TRASH, now=START, **more):
-    ledger.record(
-        of,
-        state,
-        seen=seen,
-        action=action,
-        disposition=Disposition.MALICIOUS,
-        run_id=RUN,
-        now=now,
-        **more,
-    )
 
 
 # --- claims ---
@@ -75,23 +48,23 @@ def test_an_expired_claim_can_be_taken_over_and_its_holder_cannot_write_any_more
     fresh = claim(ledger, one, seen=state_of(ledger, one), now=LATER)
 
     for write in (
-        lambda: ledger.settle(stale, State.DONE, location_after=TRASH, now=LATER),
-        lambda: ledger.release(stale, reason="late", now=LATER),
+        lambda: settle(ledger, stale, State.DONE, location_after=TRASH, now=LATER),
+        lambda: release(ledger, stale, reason="late", now=LATER),
     ):
         with pytest.raises(ClaimLost):
             write()
     assert state_of(ledger, one).token == fresh.token
-    ledger.settle(fresh, State.DONE, location_after=TRASH, now=LATER)
+    settle(ledger, fresh, State.DONE, location_after=TRASH, now=LATER)
     assert state_of(ledger, one).state is State.DONE
 
 
 def test_a_claim_settles_once(ledger):
     one = copy(1)
     mine = claim(ledger, one)
-    ledger.settle(mine, State.DONE, location_after=TRASH, now=START)
+    settle(ledger, mine, State.DONE, location_after=TRASH, now=START)
 
     with pytest.raises(ClaimLost):
-        ledger.settle(mine, State.FAILED, location_after=None, now=START)
+        settle(ledger, mine, State.FAILED, location_after=None, now=START)
     assert state_of(ledger, one).state is State.DONE
 
 
@@ -99,7 +72,7 @@ def test_who_looked_before_the_copy_changed_cannot_claim(ledger):
     one = copy(1)
     first = claim(ledger, one)
     seen = state_of(ledger, one)
-    ledger.settle(first, State.FAILED, location_after=None, reason="refused", now=START)
+    settle(ledger, first, State.FAILED, location_after=None, reason="refused", now=START)
 
     with pytest.raises(ClaimLost):
         claim(ledger, one, seen=seen, now=LATER)
@@ -112,17 +85,7 @@ def test_a_look_taken_while_another_claim_ran_shows_nothing(ledger):
     seen = state_of(ledger, one)  # the other one calls just after this look, and dies
 
     with pytest.raises(ClaimLost):
-        ledger.claim(
-            one,
-            Action.TRASH,
-            seen=seen,
-            looked_at=START + timedelta(minutes=4),
-            disposition=Disposition.MALICIOUS,
-            location_before=INBOX,
-            run_id=RUN,
-            now=LATER,
-            expires_at=LATER + timedelta(minutes=5),
-        )
+        claim(ledger, one, seen=seen, looked_at=START + timedelta(minutes=4), now=LATER)
 
 
 @pytest.mark.parametrize("state", [State.GONE, State.RESTORED])
@@ -136,13 +99,13 @@ def test_what_is_gone_or_restored_is_not_claimed(ledger, state):
 
 def test_only_a_graver_action_than_the_one_done_is_claimed(ledger):
     one = copy(1)
-    ledger.settle(claim(ledger, one), State.DONE, location_after=TRASH, now=START)
+    settle(ledger, claim(ledger, one), State.DONE, location_after=TRASH, now=START)
 
     for action in (Action.JUNK, Action.TRASH):
         with pytest.raises(LedgerError, match="not due"):
             claim(ledger, one, action, seen=state_of(ledger, one))
     graver = claim(ledger, one, Action.HARD_DELETE, seen=state_of(ledger, one), before=TRASH)
-    ledger.settle(graver, State.FAILED, location_after=None, reason="refused", now=START)
+    settle(ledger, graver, State.FAILED, location_after=None, reason="refused", now=START)
 
     state = state_of(ledger, one)
     assert (state.state, state.settled_action, state.origin) == (State.FAILED, Action.TRASH, INBOX)
@@ -150,7 +113,7 @@ def test_only_a_graver_action_than_the_one_done_is_claimed(ledger):
 
 def test_a_released_claim_leaves_the_intent_standing(ledger):
     one = copy(1)
-    ledger.release(claim(ledger, one), reason="504", now=START)
+    release(ledger, claim(ledger, one), reason="504", now=START)
 
     state = state_of(ledger, one)
 
@@ -161,7 +124,7 @@ def test_a_released_claim_leaves_the_intent_standing(ledger):
 @pytest.mark.parametrize("later", [State.FAILED, State.SKIPPED])
 def test_a_failure_or_skip_does_not_hide_what_was_done(ledger, later):
     one = copy(1)
-    ledger.settle(claim(ledger, one), State.DONE, location_after=TRASH, now=START)
+    settle(ledger, claim(ledger, one), State.DONE, location_after=TRASH, now=START)
 
     record(ledger, one, later, seen=state_of(ledger, one), reason="because")
 
@@ -181,9 +144,9 @@ def test_a_record_does_not_pass_over_an_open_claim(ledger):
 
 def test_history_keeps_every_step_with_both_locations(ledger):
     one = copy(1)
-    ledger.release(claim(ledger, one), reason="504", now=START)
+    release(ledger, claim(ledger, one), reason="504", now=START)
     again = claim(ledger, one, seen=state_of(ledger, one), now=LATER)
-    ledger.settle(again, State.DONE, location_after=TRASH, now=LATER)
+    settle(ledger, again, State.DONE, location_after=TRASH, now=LATER)
 
     lines = ledger.history(one.copy_id)
 
@@ -221,20 +184,20 @@ def test_many_copies_are_asked_for_at_once(ledger):
 def test_a_run_owes_an_outcome_for_everything_it_planned(ledger):
     one, two, three = copy(1), copy(2), copy(3, "bob")
     recorded(ledger, one, two, three)
-    ledger.settle(claim(ledger, one), State.DONE, location_after=TRASH, now=START)
+    settle(ledger, claim(ledger, one), State.DONE, location_after=TRASH, now=START)
 
     outcomes = {o.copy: o for o in ledger.outcomes(RUN)}
 
     assert outcomes[one].state is State.DONE
     assert [outcomes[each].finished for each in (one, two, three)] == [True, False, False]
-    assert [o.copy for o in ledger.outcomes(RUN, mailbox=mailbox_key(three))] == [three]
+    assert [o.copy for o in ledger.outcomes(RUN, mailboxes=[mailbox_key(three)])] == [three]
     assert ledger.outcomes("another") == []
 
 
 def test_outcomes_are_those_of_the_run_asked_for(ledger):
     one = copy(1)
     recorded(ledger, one)
-    ledger.settle(claim(ledger, one, run_id="x"), State.DONE, location_after=TRASH, now=START)
+    settle(ledger, claim(ledger, one, run_id="x"), State.DONE, location_after=TRASH, now=START)
 
     assert [o.state for o in ledger.outcomes(RUN)] == [State.PLANNED]
 
@@ -242,7 +205,7 @@ def test_outcomes_are_those_of_the_run_asked_for(ledger):
 def test_a_run_planned_anew_keeps_what_was_finished_and_drops_what_was_not(ledger):
     one, two, three = copy(1), copy(2), copy(3)
     recorded(ledger, one, two)
-    ledger.settle(claim(ledger, one), State.DONE, location_after=TRASH, now=START)
+    settle(ledger, claim(ledger, one), State.DONE, location_after=TRASH, now=START)
     claim(ledger, two)
 
     recorded(ledger, three)
@@ -275,59 +238,181 @@ def test_a_run_is_remembered_with_how_it_ended(ledger):
         ledger.finish_run("another", succeeded=True, now=LATER)
 
 
+# --- many changes at once ---
+
+
+def test_many_changes_are_one_transaction(ledger):
+    copies = [copy(number) for number in range(50)]
+    with ledger.writing(START) as changes:
+        claims = [
+            changes.claim(
+                each,
+                Action.TRASH,
+                seen=None,
+                looked_at=START,
+                disposition=Disposition.MALICIOUS,
+                location_before=INBOX,
+                run_id=RUN,
+                expires_at=LATER,
+            )
+            for each in copies
+        ]
+    with ledger.writing(START) as changes:
+        for each in claims[:40]:
+            changes.settle(each, State.DONE, location_after=TRASH)
+        for each in claims[40:]:
+            changes.release(each, reason="504")
+
+    states = [state_of(ledger, each).state for each in copies]
+    assert states == [State.DONE] * 40 + [State.PLANNED] * 10
+    assert [e.state for e in ledger.history(copies[0].copy_id)] == [State.PLANNED, State.DONE]
+
+
+def test_a_claim_that_is_lost_leaves_the_others_of_its_transaction_standing(ledger):
+    one, two, three = copy(1), copy(2), copy(3)
+    stale = claim(ledger, one)
+    claim(ledger, one, seen=state_of(ledger, one), now=LATER)
+    mine = claim(ledger, two)
+
+    with ledger.writing(LATER) as changes:
+        with pytest.raises(ClaimLost):
+            changes.settle(stale, State.DONE, location_after=TRASH)
+        changes.settle(mine, State.DONE, location_after=TRASH)
+        with pytest.raises(ClaimLost):
+            changes.record(
+                one,
+                State.GONE,
+                seen=None,
+                action=Action.TRASH,
+                disposition=Disposition.SPAM,
+                run_id=RUN,
+            )
+        changes.record(
+            three,
+            State.GONE,
+            seen=None,
+            action=Action.TRASH,
+            disposition=Disposition.SPAM,
+            run_id=RUN,
+        )
+
+    assert state_of(ledger, one).state is State.PLANNED
+    assert state_of(ledger, two).state is State.DONE
+    assert state_of(ledger, three).state is State.GONE
+    assert len(ledger.history(one.copy_id)) == 2
+
+
+def test_a_transaction_that_fails_changes_nothing(ledger):
+    one, two = copy(1), copy(2)
+    mine = claim(ledger, one)
+
+    transaction = ledger.writing(START)
+    transaction.__enter__().settle(mine, State.DONE, location_after=TRASH)
+    transaction.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
+
+    assert state_of(ledger, one).token == mine.token
+    assert state_of(ledger, two) is None
+    assert len(ledger.history(one.copy_id)) == 1
+
+
+def test_a_lost_claim_says_until_when(ledger):
+    one = copy(1)
+    held = claim(ledger, one)
+
+    with pytest.raises(ClaimLost) as told:
+        claim(ledger, one, seen=state_of(ledger, one))
+
+    assert told.value.until == held.expires_at
+
+
+def test_a_failure_with_an_open_outcome_is_told_and_still_looked_at_first(ledger):
+    one = copy(1)
+    recorded(ledger, one)
+    mine = claim(ledger, one)
+    with ledger.writing(START) as changes:
+        changes.release(mine, reason="401", failed=True)
+
+    assert state_of(ledger, one).state is State.PLANNED
+    assert [o.state for o in ledger.outcomes(RUN)] == [State.FAILED]
+
+
 # --- mailbox leases ---
 
 
+MINUTES = timedelta(minutes=5)
+
+
+def leases(ledger, clock, *keys, owner="a"):
+    return ledger.mailbox_leases(keys, owner=owner, clock=clock, duration=MINUTES)
+
+
 def test_a_mailbox_has_one_worker_at_a_time(ledger, clock):
-    minutes = timedelta(minutes=5)
-    with ledger.mailbox_lease("box", owner="a", clock=clock, duration=minutes):
-        with (
-            pytest.raises(ClaimLost, match="by a until"),
-            ledger.mailbox_lease("box", owner="b", clock=clock, duration=minutes),
-        ):
-            pass
-        with ledger.mailbox_lease("other", owner="b", clock=clock, duration=minutes):
-            pass
-    with ledger.mailbox_lease("box", owner="b", clock=clock, duration=minutes):
-        pass
+    with leases(ledger, clock, "one", "two") as mine:
+        with leases(ledger, clock, "two", "three", owner="b") as others:
+            assert mine.held == {"one", "two"}
+            assert others.held == {"three"}
+            assert others.busy["two"].until == START + MINUTES
+            assert "by a until" in str(others.busy["two"])
+            others.require("three")
+            with pytest.raises(ClaimLost):
+                others.require("two")
+        with leases(ledger, clock, "three", owner="c") as free:
+            assert free.held == {"three"}
+    with leases(ledger, clock, "one", "two", owner="b") as free:
+        assert free.held == {"one", "two"}
 
 
-def test_a_lease_is_renewed_while_its_worker_works(ledger, clock):
-    minutes = timedelta(minutes=5)
-    with ledger.mailbox_lease("box", owner="a", clock=clock, duration=minutes) as lease:
+def test_leases_are_renewed_while_their_worker_works(ledger, clock):
+    with leases(ledger, clock, "one", "two") as mine:
         for _ in range(4):
             clock.turn(minutes=4)
-            lease.renew_when_due()
-        with (
-            pytest.raises(ClaimLost),
-            ledger.mailbox_lease("box", owner="b", clock=clock, duration=minutes),
-        ):
-            pass
+            mine.renew_when_due()
+        assert mine.expires_at == clock() + MINUTES
+        with leases(ledger, clock, "one", "two", owner="b") as others:
+            assert others.held == set()
+        assert mine.held == {"one", "two"}
 
 
 def test_a_lease_that_ran_out_is_taken_over_and_its_holder_learns_it(ledger, clock):
-    minutes = timedelta(minutes=5)
-    with ledger.mailbox_lease("box", owner="a", clock=clock, duration=minutes) as late:
+    with leases(ledger, clock, "one", "two") as late:
         clock.turn(minutes=6)
-        with (
-            ledger.mailbox_lease("box", owner="b", clock=clock, duration=minutes),
-            pytest.raises(ClaimLost, match="taken over"),
-        ):
+        with leases(ledger, clock, "one", owner="b") as others:
             late.renew_when_due()
+            assert late.held == {"two"}
+            assert "taken over" in str(late.busy["one"])
+            assert others.held == {"one"}
 
 
 def test_the_end_of_a_lost_lease_leaves_the_new_holder_alone(ledger, clock):
-    minutes = timedelta(minutes=5)
-    late = ledger.mailbox_lease("box", owner="a", clock=clock, duration=minutes)
+    late = leases(ledger, clock, "one", "two")
     late.__enter__()
     clock.turn(minutes=6)
-    with ledger.mailbox_lease("box", owner="b", clock=clock, duration=minutes):
+    with leases(ledger, clock, "one", owner="b"):
         late.__exit__(None, None, None)
-        with (
-            pytest.raises(ClaimLost, match="by b until"),
-            ledger.mailbox_lease("box", owner="c", clock=clock, duration=minutes),
-        ):
-            pass
+        with leases(ledger, clock, "one", "two", owner="c") as others:
+            assert others.held == {"two"}
+            assert "by b until" in str(others.busy["one"])
+
+
+def test_a_wait_that_a_provider_asked_for_is_told_with_the_lease(ledger, clock):
+    with leases(ledger, clock, "one", "two") as mine:
+        assert mine.not_before == {}
+        ledger.set_next_attempts({"one": LATER}, reasons={"one": "429"})
+    with leases(ledger, clock, "one", "two") as mine:
+        assert mine.not_before == {"one": LATER}
+        ledger.set_next_attempts({"one": None})
+    assert ledger.next_attempt("one") is None
+
+
+def test_thousands_of_mailboxes_are_held_at_once(ledger, clock):
+    keys = [f"box {number}" for number in range(1500)]
+    with leases(ledger, clock, *keys) as mine:
+        assert len(mine.held) == 1500
+        clock.turn(minutes=3)
+        mine.renew_when_due()
+        assert len(mine.held) == 1500
+    with leases(ledger, clock, *keys) as mine:
+        assert len(mine.held) == 1500
 
 
 # --- several processes ---

@@ -5,24 +5,23 @@ import tempfile
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import combinations
 from pathlib import Path
 
+import words
 from fake_provider import INBOX, Crash, FakeProvider, Fault
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
-from words import RUN, DyingLedger, TurnableClock, copy, recorded
+from words import RUN, DyingLedger, TurnableClock, act, copy, recorded
 
-from retract.errors import ClaimLost, LedgerError, MailboxError, MessageNotFound
-from retract.model import Action, Disposition, Location, Place, State
-from retract.retraction.act import act_on_mailbox
+from retract.errors import ClaimLost, LedgerError, MessageNotFound
+from retract.model import Action, Location, Place, State
 from retract.retraction.ledger import Ledger
 from retract.retraction.records import Claim, CopyState
 
 ACTIONS = [Action.JUNK, Action.TRASH, Action.HARD_DELETE]
-LEASE = timedelta(minutes=5)
 WHO = st.integers(0, 1)
 
 
@@ -106,16 +105,14 @@ class TwoWorkersOneCopy(RuleBasedStateMachine):
         elif self.reached(worker.here, action):
             return Worker()
         try:
-            claim = self.ledger.claim(
+            claim = words.claim(
+                self.ledger,
                 self.copy,
                 action,
                 seen=worker.seen,
                 looked_at=worker.looked_at,
-                disposition=Disposition.SPAM,
-                location_before=worker.here or INBOX,
-                run_id=RUN,
+                before=worker.here or INBOX,
                 now=self.clock(),
-                expires_at=self.clock() + LEASE,
             )
         except LedgerError:
             return Worker()
@@ -132,10 +129,10 @@ class TwoWorkersOneCopy(RuleBasedStateMachine):
         try:
             if self.reached(here, claim.action):
                 there = here or Location(Place.PURGED)
-                self.ledger.settle(claim, State.DONE, location_after=there, now=self.clock())
+                words.settle(self.ledger, claim, State.DONE, location_after=there, now=self.clock())
                 self.settled[claim.action] += 1
             else:
-                self.ledger.release(claim, reason="open", now=self.clock())
+                words.release(self.ledger, claim, reason="open", now=self.clock())
         except ClaimLost:
             assert self.state().token != claim.token, "the newest token may always write"
 
@@ -227,8 +224,8 @@ def test_retries_after_any_faults_end_with_everything_done_exactly_once(
                 worker.killed_by = Crash()
 
             provider.on_crash = kill
-            with suppress(Crash, MailboxError, ClaimLost):
-                act_on_mailbox(retractions, provider, worker, RUN, clock, lease=LEASE)
+            with suppress(Crash):
+                act(retractions, provider, worker, RUN, clock)
             clock.turn(minutes=pauses[attempt % len(pauses)])
             for copy_id, before in histories.items():
                 history = ledger.history(copy_id)
@@ -236,7 +233,7 @@ def test_retries_after_any_faults_end_with_everything_done_exactly_once(
                 histories[copy_id] = list(history)
         clock.turn(minutes=7)
         provider.faults.clear()
-        result = act_on_mailbox(retractions, provider, ledger, RUN, clock, lease=LEASE)
+        (result,) = act(retractions, provider, ledger, RUN, clock).values()
 
         assert result.counts == {State.DONE: len(copies)}
         assert Counter(provider.effects) == Counter((c.message_id, action) for c in copies)

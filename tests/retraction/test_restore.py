@@ -2,7 +2,7 @@
 
 import pytest
 from fake_provider import INBOX, Crash, FakeProvider, Fault
-from words import RUN, DyingLedger, TurnableClock, copy, plan, recorded
+from words import RUN, DyingLedger, TurnableClock, act, copy, plan, recorded
 
 from retract.errors import (
     ActionNotSupported,
@@ -13,7 +13,6 @@ from retract.errors import (
     TenantUnreachable,
 )
 from retract.model import Action, Copy, Location, Place, State
-from retract.retraction.act import act_on_mailbox
 from retract.retraction.ledger import Ledger
 from retract.retraction.restore import restore_copy
 
@@ -24,7 +23,7 @@ ONE = copy(1)
 def retracted(provider: FakeProvider, ledger: Ledger, clock: TurnableClock) -> Copy:
     """A copy that a run moved to the trash."""
     provider.deliver(ONE)
-    act_on_mailbox(recorded(ledger, ONE), provider, ledger, RUN, clock)
+    act(recorded(ledger, ONE), provider, ledger, RUN, clock)
     assert provider.locations[ONE.message_id].place is Place.TRASH
     return ONE
 
@@ -46,9 +45,9 @@ def test_a_copy_goes_back_with_folder_and_flags_and_is_exempt(provider, ledger, 
 
 def test_a_copy_moved_twice_goes_back_to_the_start(provider, ledger, clock):
     provider.deliver(ONE)
-    act_on_mailbox(recorded(ledger, ONE, action=Action.JUNK), provider, ledger, RUN, clock)
+    act(recorded(ledger, ONE, action=Action.JUNK), provider, ledger, RUN, clock)
     graver = recorded(ledger, ONE, action=Action.SOFT_DELETE, run_id="next")
-    act_on_mailbox(graver, provider, ledger, "next", clock)
+    act(graver, provider, ledger, "next", clock)
 
     assert restore_copy(ONE, provider, ledger, clock, "ann") == INBOX
 
@@ -56,7 +55,7 @@ def test_a_copy_moved_twice_goes_back_to_the_start(provider, ledger, clock):
 def test_a_copy_whose_retraction_was_never_verified_can_be_restored(provider, ledger, clock):
     provider.deliver(ONE)
     provider.locate_fails[ONE.message_id] = [None, OutcomeUnknown("timed out")]
-    act_on_mailbox(recorded(ledger, ONE), provider, ledger, RUN, clock)
+    act(recorded(ledger, ONE), provider, ledger, RUN, clock)
     assert state_of(ledger, ONE).state is State.PLANNED
 
     assert restore_copy(ONE, provider, ledger, clock, "ann") == INBOX
@@ -72,7 +71,7 @@ def test_a_copy_its_user_put_back_already_is_only_written_down(provider, ledger,
 
 def test_a_copy_whose_folder_is_gone_is_back_in_the_inbox(provider, ledger, clock, monkeypatch):
     provider.deliver(ONE, Location(Place.OTHER, folder_id="projects"))
-    act_on_mailbox(recorded(ledger, ONE), provider, ledger, RUN, clock)
+    act(recorded(ledger, ONE), provider, ledger, RUN, clock)
     to_inbox = provider.restore
     monkeypatch.setattr(provider, "restore", lambda copy, _: to_inbox(copy, INBOX))
 
@@ -83,7 +82,7 @@ def test_a_copy_whose_folder_is_gone_is_back_in_the_inbox(provider, ledger, cloc
 
 def test_what_we_never_moved_is_not_restored(provider, ledger, clock):
     provider.deliver(ONE, Location(Place.TRASH))
-    act_on_mailbox(recorded(ledger, ONE), provider, ledger, RUN, clock)
+    act(recorded(ledger, ONE), provider, ledger, RUN, clock)
 
     for each in (ONE, copy(2)):
         with pytest.raises(LedgerError, match="never moved"):
@@ -93,7 +92,7 @@ def test_what_we_never_moved_is_not_restored(provider, ledger, clock):
 def test_a_purged_copy_cannot_be_restored(provider, ledger, clock):
     provider.deliver(ONE)
     hard = recorded(ledger, ONE, action=Action.HARD_DELETE)
-    act_on_mailbox(hard, provider, ledger, RUN, clock)
+    act(hard, provider, ledger, RUN, clock)
 
     with pytest.raises(MessageNotFound):
         restore_copy(ONE, provider, ledger, clock, "ann")
@@ -142,7 +141,7 @@ def test_a_restore_that_crashed_is_not_undone_by_a_run_and_can_be_asked_again(
         restore_copy(ONE, provider, ledger, clock, "ann")
     clock.turn(minutes=6)
 
-    result = act_on_mailbox(planned_before, provider, ledger, "next", clock)
+    (result,) = act(planned_before, provider, ledger, "next", clock).values()
 
     assert result.counts == {State.SKIPPED: 1}
     assert restore_copy(ONE, provider, ledger, clock, "ann") == INBOX

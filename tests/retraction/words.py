@@ -2,24 +2,30 @@
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import polars as pl
+from fake_provider import INBOX, SENDER, FakeProvider
 
 from retract.lake.store import LakeVersions
 from retract.model import (
     Action,
     Copy,
     Disposition,
+    Location,
     Match,
     Mode,
     ObservableType,
     Provider,
+    State,
     Verdict,
     Window,
 )
 from retract.policy import Policy
+from retract.retraction.act import MailboxResult, act_on_mailboxes
 from retract.retraction.ledger import Ledger
 from retract.retraction.plan import Plan, PlannedRetraction, make_plan
+from retract.retraction.records import Claim, CopyState
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 WINDOW = Window(START - timedelta(days=30), START)
@@ -57,6 +63,25 @@ class TurnableClock:
         self.now += timedelta(**duration)
 
 
+def act(
+    retractions: Iterable[PlannedRetraction],
+    provider: FakeProvider,
+    ledger: Ledger,
+    run_id: str,
+    clock: TurnableClock,
+    **more: Any,
+) -> dict[str, MailboxResult]:
+    """Act on a plan's retractions; sleeping turns the clock."""
+    to_do: dict[str, list[PlannedRetraction]] = {}
+    for each in retractions:
+        to_do.setdefault(each.mailbox_key, []).append(each)
+
+    def sleep(seconds: float) -> None:
+        clock.turn(seconds=seconds)
+
+    return act_on_mailboxes(to_do, provider, ledger, run_id, clock, sleep=sleep, **more)
+
+
 class DyingLedger(Ledger):
     """A ledger whose process can be killed: nothing reaches the file any more."""
 
@@ -68,14 +93,69 @@ class DyingLedger(Ledger):
         return super()._writing()
 
 
+def claim(
+    ledger: Ledger,
+    of: Copy,
+    action: Action = Action.TRASH,
+    *,
+    seen: CopyState | None = None,
+    now: datetime = START,
+    looked_at: datetime | None = None,
+    before: Location = INBOX,
+    run_id: str = RUN,
+) -> Claim:
+    """A claim of five minutes, in a transaction of its own."""
+    with ledger.writing(now) as changes:
+        return changes.claim(
+            of,
+            action,
+            seen=seen,
+            looked_at=looked_at or now,
+            disposition=Disposition.MALICIOUS,
+            location_before=before,
+            run_id=run_id,
+            expires_at=now + timedelta(minutes=5),
+        )
+
+
+def settle(ledger: Ledger, claim: Claim, state: State, *, now: datetime, **more: Any) -> None:
+    with ledger.writing(now) as changes:
+        changes.settle(claim, state, **more)
+
+
+def release(ledger: Ledger, claim: Claim, *, now: datetime, reason: str) -> None:
+    with ledger.writing(now) as changes:
+        changes.release(claim, reason=reason)
+
+
+def record(
+    ledger: Ledger,
+    of: Copy,
+    state: State,
+    *,
+    seen: CopyState | None = None,
+    action: Action = Action.TRASH,
+    now: datetime = START,
+    **more: Any,
+) -> None:
+    with ledger.writing(now) as changes:
+        changes.record(
+            of,
+            state,
+            seen=seen,
+            action=action,
+            disposition=Disposition.MALICIOUS,
+            run_id=RUN,
+            **more,
+        )
+
+
 def copy(number: int, mailbox: str = "ann", provider: Provider = Provider.MICROSOFT365) -> Copy:
     address = f"{mailbox}@north.example"
     return Copy(provider, "tenant", f"id-{mailbox}", address, f"m{number}", f"<{number}@x.example>")
 
 
-def messages(
-    copies: Iterable[Copy], sender: str = "eve@sender.example", place: str = "inbox"
-) -> pl.DataFrame:
+def messages(copies: Iterable[Copy], sender: str = SENDER, place: str = "inbox") -> pl.DataFrame:
     """The lake's columns that a plan needs; each copy a minute older than the one before."""
     return pl.DataFrame(
         [

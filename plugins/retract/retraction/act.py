@@ -1,4 +1,4 @@
-"""Carry out a mailbox's part of a plan: look, claim, act once, verify, write down.
+"""Carry out a plan in the mailboxes of a connection: look, claim, act once, verify, write down.
 
 What one copy's retraction ends in is in the ledger when this returns *or raises*, so a retry
 takes only what is unfinished or failed:
@@ -7,6 +7,9 @@ takes only what is unfinished or failed:
 - FAILED says that the provider refused, and why; the next attempt tries it again;
 - PLANNED is unfinished: not tried, or tried without a verified outcome. The next attempt looks
   first, and never repeats a call that turns out to have succeeded.
+
+The copies are gone over in waves of bounded size, so that memory stays flat and a worker that
+dies leaves little open. What one mailbox meets does not stop the others.
 """
 
 from __future__ import annotations
@@ -14,42 +17,32 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
-from retract.errors import (
-    ActionNotSupported,
-    AuthenticationFailed,
-    ClaimLost,
-    MailboxError,
-    MailboxUnavailable,
-    MessageNotFound,
-    OutcomeUnknown,
-    PermissionDenied,
-    PlanError,
-    RetractError,
-    TenantUnreachable,
-    Throttled,
-)
+from retract.errors import ClaimLost, MailboxError, PlanError, RetractError, Throttled
 from retract.mailboxes.protocol import MailboxProvider
-from retract.model import Action, Copy, Location, Mode, Place, State
-from retract.retraction.ledger import Clock, Ledger, MailboxLease
+from retract.model import Mode, State
+from retract.retraction.attempt import REFUSED, Attempt, reason_of
+from retract.retraction.ledger import Clock, Ledger
+from retract.retraction.ledger_leases import MailboxLeases
 from retract.retraction.plan import PlannedRetraction
-from retract.retraction.records import Claim, CopyState, Outcome
+from retract.retraction.records import Outcome, mailbox_key
 
 LEASE: Final = timedelta(minutes=5)
-"""How long a worker that died keeps its mailbox from others."""
+"""How long a worker that died keeps its mailboxes from others."""
 
 WAVE: Final = 400
 """Copies that are dealt with at once: it bounds memory, and what a worker's death leaves open."""
 
+_PAUSES: Final = (1.0, 2.0, 4.0, 6.0, 7.0)
+"""Seconds between the tries at mailboxes that another worker holds: 20 in all."""
+
 _LONGEST_WAIT: Final = timedelta(days=1)
-_REFUSED: Final = (AuthenticationFailed, PermissionDenied, MailboxUnavailable)
-"""The whole mailbox is refused: a person has to mend it."""
-_NOT_NOW: Final = (Throttled, TenantUnreachable)
-"""The whole mailbox has to wait."""
+_TOLD_EVERY: Final = timedelta(seconds=5)
+_TRIED_AGAIN: Final = (State.PLANNED, State.FAILED)
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +72,10 @@ class MailboxResult:
         """What is wrong, for people; empty when every copy has a final outcome."""
         if not self.failed and not self.unfinished:
             return ""
-        told = "; ".join(self.reasons[:3]) or str(self.error)
+        reasons = list(self.reasons[:3])
+        if self.error and not any(str(self.error) in reason for reason in reasons):
+            reasons.insert(0, str(self.error))
+        told = "; ".join(reasons)
         return f"{self.failed} copies failed, {self.unfinished} unfinished: {told}"
 
 
@@ -96,284 +92,232 @@ def act_on_mailboxes(
 ) -> dict[str, MailboxResult]:
     """Carry out the recorded plan's retractions in mailboxes of one connection.
 
-    ``to_do`` holds each mailbox's retractions by its key, as `Plan.by_mailbox` gives them.
-    Returns a result for each mailbox, by its key: what stops one does not stop the others, and
-    is its result's ``error``.
+    ``to_do`` holds all of each mailbox's retractions by its key, as `Plan.by_mailbox` gives them.
+    Returns a result for each mailbox, by its key. What stops one does not stop the others, and
+    is its result's ``error``: AuthenticationFailed, PermissionDenied and MailboxUnavailable leave
+    the rest of it FAILED; Throttled, TenantUnreachable and ClaimLost leave it unfinished.
+    Throttled is also the answer, without a call, before the time the provider asked for.
+    Mailboxes that another worker holds are tried again for about 20 seconds in all.
 
     Raises PlanError when the plan was not recorded or is a preview, LedgerError when the ledger
     cannot be used. ``lease`` must outlast any single call to the provider; ``wave`` bounds the
     copies that are dealt with at once.
     """
-    results: dict[str, MailboxResult] = {}
-    for key, retractions in to_do.items():
-        error: RetractError | None = None
-        try:
-            act_on_mailbox(retractions, provider, ledger, run_id, clock, lease=lease)
-        except (MailboxError, ClaimLost) as stopped:
-            error = stopped
-        outcomes = _recorded_outcomes(retractions, ledger, run_id, key)
-        results[key] = replace(_result(key, outcomes), error=error)
-    return results
-
-
-def act_on_mailbox(
-    retractions: Sequence[PlannedRetraction],
-    provider: MailboxProvider,
-    ledger: Ledger,
-    run_id: str,
-    clock: Clock,
-    *,
-    lease: timedelta = LEASE,
-) -> MailboxResult:
-    """Carry out the recorded plan's retractions of one mailbox, in their order.
-
-    A copy that fails is written down and does not stop the others. What concerns the whole
-    mailbox does, and is raised after it is written down: AuthenticationFailed, PermissionDenied
-    and MailboxUnavailable leave the rest FAILED, Throttled and TenantUnreachable leave it
-    unfinished. Throttled is also raised, without a call, before the time the provider asked for.
-
-    Raises ClaimLost when another worker holds the mailbox, PlanError when the plan was not
-    recorded or is a preview. ``lease`` must outlast any single call to the provider.
-    """
-    key = _only_mailbox(retractions)
-    outcomes = _recorded_outcomes(retractions, ledger, run_id, key)
-    unfinished = [r for r in retractions if outcomes[r.copy_id].state in _TRIED_AGAIN]
-    if unfinished:
-        with ledger.mailbox_lease(key, owner=run_id, clock=clock, duration=lease) as held:
-            _wait_for_turn(ledger, key, clock())
-            _Attempt(provider, ledger, run_id, clock, held, key).carry_out(unfinished)
-            ledger.set_next_attempt(key, None)
-    outcomes = _recorded_outcomes(retractions, ledger, run_id, key)
-    return _result(key, outcomes)
-
-
-_TRIED_AGAIN: Final = (State.PLANNED, State.FAILED)
+    _require_enforced(ledger, run_id)
+    return _Acting(to_do, provider, ledger, run_id, clock, lease, wave).carry_out(sleep)
 
 
 @dataclass(frozen=True, slots=True)
-class _Attempt:
-    """One worker's go at one mailbox, whose lease it holds."""
+class _Part:
+    """As much of a mailbox as goes into one wave."""
 
+    key: str
+    retractions: Sequence[PlannedRetraction]
+
+
+@dataclass(slots=True)
+class _Acting:
+    """The waves over all mailboxes, and what came of them so far."""
+
+    to_do: Mapping[str, Sequence[PlannedRetraction]]
     provider: MailboxProvider
     ledger: Ledger
     run_id: str
     clock: Clock
-    lease: MailboxLease
-    mailbox_key: str
+    lease: timedelta
+    wave: int
+    stopped: dict[str, MailboxError] = field(default_factory=dict)
+    """By its key, what stopped a mailbox: nothing more is tried in it."""
+    held: dict[str, ClaimLost] = field(default_factory=dict)
+    """By its key, why a mailbox or copies in it were left to another worker."""
 
-    def carry_out(self, retractions: Sequence[PlannedRetraction]) -> None:
-        states = self.ledger.current(r.copy_id for r in retractions)
-        for number, retraction in enumerate(retractions):
-            self.lease.renew_when_due()
-            try:
-                self._retract(retraction, states.get(retraction.copy_id))
-            except _REFUSED as error:
-                for left in retractions[number:]:
-                    self._fail(left, _told(error))
-                raise
-            except _NOT_NOW as error:
-                self._remember_wait(error)
-                raise
-            except (MailboxError, ActionNotSupported) as error:
-                self._fail(retraction, _told(error))
-            except ClaimLost as error:
-                log.warning("left for the next attempt: %s", error)
+    def carry_out(self, sleep: Callable[[float], None]) -> dict[str, MailboxResult]:
+        results = _Results(self.to_do, self.clock)
+        put_off = self._go_over(_parts(self.to_do, self.wave), results)
+        for pause in _PAUSES:
+            if not put_off:
+                break
+            sleep(pause)
+            put_off = self._go_over(put_off, results)
+        results.count(self._outcomes(put_off).values())
+        return results.with_errors({**self.held, **self.stopped})
 
-    def _retract(self, retraction: PlannedRetraction, state: CopyState | None) -> None:
-        """Bring one copy to its outcome, looking first."""
-        if state and not state.due(retraction.action):
-            self._record(retraction, state, State.SKIPPED, None, _why_not_due(state))
-            return
-        looked_at = self.clock()
-        here = self._look(retraction.to_copy())
-        if state and state.state is State.PLANNED and self._reached(here, state.action):
-            state = self._adopt(retraction, state, here, looked_at)
-            if not state.due(retraction.action):
-                return
-        if here is None:
-            self._record(retraction, state, State.GONE, None, "no longer in the mailbox")
-        elif state and state.put_back(here):
-            self._record(retraction, state, State.RESTORED, here, "was put back after we moved it")
-        elif self._reached(here, retraction.action):
-            self._record(retraction, state, State.ALREADY_THERE, here, "")
-        else:
-            self._act(retraction, state, here, looked_at)
+    def _go_over(self, parts: Iterable[_Part], results: _Results) -> list[_Part]:
+        """Returns the parts whose mailboxes another worker holds."""
+        put_off: list[_Part] = []
+        for some in _waves(parts, self.wave):
+            busy: list[_Part] = []
+            left = some
+            while left:
+                others, left = self._carry_out_wave(left)
+                busy += others
+            keys = {part.key for part in busy}
+            results.count(self._outcomes(p for p in some if p.key not in keys).values())
+            put_off += [part for part in some if part.key in keys]
+        return put_off
 
-    def _reached(self, here: Location | None, action: Action) -> bool:
-        """Whether the copy is where the action puts it, or graver. Purged ones are not found."""
-        destination = self.provider.destination(action)
-        if here is None:
-            return destination is Place.PURGED
-        return here.place.gravity >= destination.gravity
+    def _carry_out_wave(self, parts: Sequence[_Part]) -> tuple[list[_Part], list[_Part]]:
+        """Returns the parts whose mailboxes are busy, and those there was no time for."""
+        tried = [part for part in self._unfinished(parts) if not self._waits(part.key)]
+        if not tried:
+            return [], []
+        with self.ledger.mailbox_leases(
+            {part.key for part in tried}, owner=self.run_id, clock=self.clock, duration=self.lease
+        ) as leases:
+            busy = [part for part in tried if part.key in leases.busy]
+            self._keep_waits(leases)
+            ours = [p for p in tried if p.key in leases.held and not self._waits(p.key)]
+            attempt = Attempt(
+                provider=self.provider,
+                ledger=self.ledger,
+                run_id=self.run_id,
+                clock=self.clock,
+                leases=leases,
+                duration=self.lease,
+                planned={p.key: {r.copy_id for r in self.to_do[p.key]} for p in ours},
+                stopped=self.stopped,
+            )
+            attempt.carry_out([each for part in ours for each in part.retractions])
+            for part in ours:
+                self.held.pop(part.key, None)
+            self.held |= attempt.claims_lost | leases.busy
+            self._remember_waits(leases, {part.key for part in ours})
+        return busy, [_Part(key, some) for key, some in _by_mailbox(attempt.not_reached).items()]
 
-    def _adopt(
-        self,
-        retraction: PlannedRetraction,
-        state: CopyState,
-        here: Location | None,
-        looked_at: datetime,
-    ) -> CopyState:
-        """The interrupted attempt's call turns out to have been made: write its outcome."""
-        claim = self.ledger.claim(
-            retraction.to_copy(),
-            state.action,
-            seen=state,
-            looked_at=looked_at,
-            disposition=retraction.disposition,
-            location_before=state.before or Location(Place.INBOX),
-            run_id=self.run_id,
-            now=self.clock(),
-            expires_at=self.lease.expires_at,
+    def _unfinished(self, parts: Iterable[_Part]) -> list[_Part]:
+        """The parts, without the copies that have their final outcome."""
+        parts = list(parts)
+        outcomes = self._outcomes(parts)
+        open_parts = (
+            _Part(part.key, [r for r in part.retractions if _is_open(outcomes[r.copy_id])])
+            for part in parts
         )
-        self._settle(claim, State.DONE, here, "found done after an interrupted attempt")
-        return self.ledger.current([state.copy_id])[state.copy_id]
+        return [part for part in open_parts if part.retractions]
 
-    def _act(
-        self,
-        retraction: PlannedRetraction,
-        state: CopyState | None,
-        here: Location,
-        looked_at: datetime,
-    ) -> None:
-        """The intent, the one call, and its verified outcome."""
-        copy = retraction.to_copy()
-        claim = self.ledger.claim(
-            copy,
-            retraction.action,
-            seen=state,
-            looked_at=looked_at,
-            disposition=retraction.disposition,
-            location_before=here,
-            run_id=self.run_id,
-            now=self.clock(),
-            expires_at=self.lease.expires_at,
-        )
-        trouble: MailboxError | None = None
-        try:
-            if self.clock() >= claim.expires_at:
-                raise ClaimLost(f"the claim on copy {copy.copy_id} ran out before the call")
-            try:
-                until = claim.expires_at
-                (refusal,) = self.provider.retract([(copy, retraction.action)], until)
-                if refusal is not None:
-                    raise refusal
-            except (*_REFUSED, *_NOT_NOW):
-                raise
-            except MailboxError as error:
-                trouble = error
-            there = self._look(copy)
-        except BaseException as error:
-            # Whatever it was, the process's end included: the call may have been made.
-            self.ledger.release(claim, reason=_told(error), now=self.clock())
-            raise
-        self._conclude(claim, there, trouble)
+    def _outcomes(self, parts: Iterable[_Part]) -> dict[str, Outcome]:
+        """The outcomes so far. Raises PlanError unless the run's recorded plan has them all."""
+        wanted = {each.copy_id: each for part in parts for each in part.retractions}
+        known = self.ledger.outcomes(self.run_id, copy_ids=wanted)
+        outcomes = {outcome.copy_id: outcome for outcome in known}
+        for copy_id, retraction in wanted.items():
+            recorded = outcomes.get(copy_id)
+            if recorded is None or recorded.action is not retraction.action:
+                raise PlanError(
+                    f"run {self.run_id} has no {retraction.action} of copy {copy_id} in its "
+                    "recorded plan"
+                )
+        return outcomes
 
-    def _conclude(self, claim: Claim, there: Location | None, trouble: MailboxError | None) -> None:
-        reason = _told(trouble) if trouble else ""
-        vanished = there is None and isinstance(trouble, MessageNotFound)
-        if self._reached(there, claim.action) and not vanished:
-            self._settle(claim, State.DONE, there, reason)
-        elif there is None:
-            self._settle(claim, State.GONE, None, reason or f"vanished during {claim.action}")
-        elif trouble is None or isinstance(trouble, OutcomeUnknown | MessageNotFound):
-            reason = reason or "the provider accepted it"
-            reason = f"{reason}; the copy is still seen in {there.place}"
-            self.ledger.release(claim, reason=reason, now=self.clock())
-        else:
-            self._settle(claim, State.FAILED, there, reason)
+    # --- waits that providers asked for ---
 
-    def _look(self, copy: Copy) -> Location | None:
-        (seen,) = self.provider.locate([copy])
-        if isinstance(seen, MailboxError):
-            raise seen
-        return seen
+    def _waits(self, key: str) -> bool:
+        """Whether nothing is to be asked of the mailbox: of a refused one, too, but its copies
+        are still to be told as failed."""
+        error = self.stopped.get(key)
+        return error is not None and not isinstance(error, REFUSED)
 
-    def _settle(self, claim: Claim, state: State, there: Location | None, reason: str) -> None:
-        if state is State.DONE and there is None:
-            there = Location(Place.PURGED)
-        self.ledger.settle(claim, state, location_after=there, reason=reason, now=self.clock())
+    def _keep_waits(self, leases: MailboxLeases) -> None:
+        now = self.clock()
+        for key, at in leases.not_before.items():
+            if at > now:
+                self.stopped[key] = Throttled(
+                    f"mailbox {key} is not to be asked before {at}",
+                    retry_after=(at - now).total_seconds(),
+                )
 
-    def _record(
-        self,
-        retraction: PlannedRetraction,
-        seen: CopyState | None,
-        state: State,
-        location: Location | None,
-        reason: str,
-    ) -> None:
-        self.ledger.record(
-            retraction.to_copy(),
-            state,
-            seen=seen,
-            action=retraction.action,
-            disposition=retraction.disposition,
-            run_id=self.run_id,
-            now=self.clock(),
-            location=location,
-            reason=reason,
-        )
-
-    def _fail(self, retraction: PlannedRetraction, reason: str) -> None:
-        seen = self.ledger.current([retraction.copy_id]).get(retraction.copy_id)
-        self._record(retraction, seen, State.FAILED, None, reason)
-
-    def _remember_wait(self, error: MailboxError) -> None:
-        if isinstance(error, Throttled) and error.retry_after is not None:
-            wait = min(timedelta(seconds=min(error.retry_after, 1e6)), _LONGEST_WAIT)
-            self.ledger.set_next_attempt(self.mailbox_key, self.clock() + wait, reason=_told(error))
+    def _remember_waits(self, leases: MailboxLeases, keys: Iterable[str]) -> None:
+        """Write down until when the mailboxes just worked in are to be left alone."""
+        next_attempts: dict[str, datetime | None] = {}
+        reasons: dict[str, str] = {}
+        for key in keys:
+            error = self.stopped.get(key)
+            if isinstance(error, Throttled) and error.retry_after is not None:
+                wait = min(timedelta(seconds=min(error.retry_after, 1e6)), _LONGEST_WAIT)
+                next_attempts[key] = self.clock() + wait
+                reasons[key] = reason_of(error)
+            elif key in leases.not_before and error is None:
+                next_attempts[key] = None
+        self.ledger.set_next_attempts(next_attempts, reasons=reasons)
 
 
-def _only_mailbox(retractions: Sequence[PlannedRetraction]) -> str:
-    keys = {retraction.mailbox_key for retraction in retractions}
-    if len(keys) != 1:
-        raise ValueError(f"retractions of exactly one mailbox are needed, not of {len(keys)}")
-    return keys.pop()
+class _Results:
+    """The outcomes so far by mailbox, told of in the log every few seconds."""
+
+    def __init__(self, to_do: Mapping[str, Sequence[PlannedRetraction]], clock: Clock) -> None:
+        self._counts: dict[str, Counter[State]] = {key: Counter() for key in to_do}
+        self._reasons: dict[str, dict[str, None]] = {key: {} for key in to_do}
+        self._all = sum(map(len, to_do.values()))
+        self._counted = 0
+        self._clock = clock
+        self._started = self._told = clock()
+
+    def count(self, outcomes: Iterable[Outcome]) -> None:
+        """Add the outcomes of some copies; each is counted once."""
+        for outcome in outcomes:
+            key = mailbox_key(outcome.copy)
+            self._counted += 1
+            self._counts[key][outcome.state] += 1
+            if _is_open(outcome) and outcome.reason:
+                self._reasons[key][outcome.reason] = None
+        self._tell()
+
+    def with_errors(self, errors: Mapping[str, RetractError]) -> dict[str, MailboxResult]:
+        """The results by mailbox; an error tells only of what has no final outcome."""
+        return {
+            key: MailboxResult(
+                mailbox_key=key,
+                counts=dict(counts),
+                reasons=tuple(self._reasons[key]),
+                error=errors.get(key) if any(counts[s] for s in _TRIED_AGAIN) else None,
+            )
+            for key, counts in self._counts.items()
+        }
+
+    def _tell(self) -> None:
+        now = self._clock()
+        if now - self._told >= _TOLD_EVERY:
+            self._told = now
+            rate = self._counted / (now - self._started).total_seconds()
+            log.info("%d of %d copies, %.1f a second", self._counted, self._all, rate)
 
 
-def _recorded_outcomes(
-    retractions: Sequence[PlannedRetraction], ledger: Ledger, run_id: str, key: str
-) -> dict[str, Outcome]:
-    """The outcomes so far. Raises PlanError unless the run's recorded plan enforces them all."""
+def _require_enforced(ledger: Ledger, run_id: str) -> None:
     run = ledger.run(run_id)
     if run is None:
         raise PlanError(f"run {run_id} is not in the ledger: record its plan before acting on it")
     if run.mode is not Mode.ENFORCE:
         raise PlanError(f"run {run_id} is a preview: its plan is not carried out")
-    outcomes = {outcome.copy_id: outcome for outcome in ledger.outcomes(run_id, mailbox=key)}
-    for retraction in retractions:
-        recorded = outcomes.get(retraction.copy_id)
-        if recorded is None or recorded.action is not retraction.action:
-            raise PlanError(
-                f"run {run_id} has no {retraction.action} of copy {retraction.copy_id} in its "
-                "recorded plan"
-            )
-    return {retraction.copy_id: outcomes[retraction.copy_id] for retraction in retractions}
 
 
-def _wait_for_turn(ledger: Ledger, key: str, now: datetime) -> None:
-    not_before = ledger.next_attempt(key)
-    if not_before is not None and not_before > now:
-        raise Throttled(
-            f"mailbox {key} is not to be asked before {not_before}",
-            retry_after=(not_before - now).total_seconds(),
-        )
+def _is_open(outcome: Outcome) -> bool:
+    return outcome.state in _TRIED_AGAIN
 
 
-def _why_not_due(state: CopyState) -> str:
-    if state.exempt:
-        return "restored: exempt from then on"
-    if state.state is State.GONE:
-        return "no longer in the mailbox"
-    return f"{state.settled_action} was settled before, in run {state.run_id}"
+def _parts(to_do: Mapping[str, Sequence[PlannedRetraction]], size: int) -> Iterator[_Part]:
+    """The mailboxes, whole where they fit into a wave."""
+    for key, retractions in to_do.items():
+        for start in range(0, len(retractions), size):
+            yield _Part(key, retractions[start : start + size])
 
 
-def _result(key: str, outcomes: Mapping[str, Outcome]) -> MailboxResult:
-    counts = Counter(outcome.state for outcome in outcomes.values())
-    reasons = (o.reason for o in outcomes.values() if o.state in _TRIED_AGAIN and o.reason)
-    return MailboxResult(
-        mailbox_key=key, counts=dict(counts), reasons=tuple(dict.fromkeys(reasons))
-    )
+def _waves(parts: Iterable[_Part], size: int) -> Iterator[list[_Part]]:
+    """The parts in their order, in groups of at most ``size`` copies."""
+    wave: list[_Part] = []
+    copies = 0
+    for part in parts:
+        if wave and copies + len(part.retractions) > size:
+            yield wave
+            wave, copies = [], 0
+        wave.append(part)
+        copies += len(part.retractions)
+    if wave:
+        yield wave
 
 
-def _told(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"[:500]
+def _by_mailbox(
+    retractions: Iterable[PlannedRetraction],
+) -> dict[str, list[PlannedRetraction]]:
+    by_key: dict[str, list[PlannedRetraction]] = {}
+    for each in retractions:
+        by_key.setdefault(each.mailbox_key, []).append(each)
+    return by_key

@@ -79,7 +79,10 @@ class Claim:
     mailbox_key: str
     token: int
     action: Action
+    purpose: Purpose
     run_id: str
+    before: Location
+    """Where the copy was when the claim was taken."""
     expires_at: datetime
 
 

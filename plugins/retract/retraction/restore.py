@@ -14,6 +14,7 @@ from retract.errors import (
 from retract.mailboxes.protocol import MailboxProvider
 from retract.model import Copy, Location, State
 from retract.retraction.act import LEASE
+from retract.retraction.attempt import reason_of
 from retract.retraction.ledger import Clock, Ledger
 from retract.retraction.records import Purpose, mailbox_key
 
@@ -35,9 +36,10 @@ def restore_copy(
     it should be; asking again is safe.
     """
     key = mailbox_key(copy)
-    with ledger.mailbox_lease(
-        key, owner=f"restore by {actor}", clock=clock, duration=lease
+    with ledger.mailbox_leases(
+        [key], owner=f"restore by {actor}", clock=clock, duration=lease
     ) as held:
+        held.require(key)
         seen = ledger.current([copy.copy_id]).get(copy.copy_id)
         origin = (seen.origin or seen.before) if seen else None
         if seen is None or origin is None:
@@ -46,36 +48,40 @@ def restore_copy(
         here = _look(provider, copy)
         if here is None:
             raise MessageNotFound(f"copy {copy.copy_id} is no longer in the mailbox")
-        claim = ledger.claim(
-            copy,
-            seen.settled_action or seen.action,
-            seen=seen,
-            looked_at=looked_at,
-            disposition=seen.disposition,
-            location_before=here,
-            run_id="",
-            now=clock(),
-            expires_at=held.expires_at,
-            purpose=Purpose.RESTORE,
-            actor=actor,
-        )
+        with ledger.writing(clock()) as changes:
+            claim = changes.claim(
+                copy,
+                seen.settled_action or seen.action,
+                seen=seen,
+                looked_at=looked_at,
+                disposition=seen.disposition,
+                location_before=here,
+                run_id="",
+                expires_at=held.expires_at,
+                purpose=Purpose.RESTORE,
+                actor=actor,
+            )
         try:
             if not _is_back(here, origin):
                 provider.restore(copy, origin)
             there = _look(provider, copy)
         except ActionNotSupported as error:
-            ledger.settle(claim, State.FAILED, location_after=here, reason=str(error), now=clock())
+            with ledger.writing(clock()) as changes:
+                changes.settle(claim, State.FAILED, location_after=here, reason=str(error))
             raise
         except BaseException as error:
-            ledger.release(claim, reason=f"{type(error).__name__}: {error}"[:500], now=clock())
+            with ledger.writing(clock()) as changes:
+                changes.release(claim, reason=reason_of(error))
             raise
         # Where the old folder is gone the provider takes the nearest that is left.
         if there is None or there.place.gravity > origin.place.gravity:
             where = there.place if there else "nowhere"
             reason = f"restored to {origin.place}, but seen {where}"
-            ledger.release(claim, reason=reason, now=clock())
+            with ledger.writing(clock()) as changes:
+                changes.release(claim, reason=reason)
             raise OutcomeUnknown(f"copy {copy.copy_id}: {reason}")
-        ledger.settle(claim, State.RESTORED, location_after=there, now=clock())
+        with ledger.writing(clock()) as changes:
+            changes.settle(claim, State.RESTORED, location_after=there)
         return there
 
 

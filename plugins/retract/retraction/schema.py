@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 import sqlalchemy as sa
 from pydantic import TypeAdapter
 
-from retract.model import Action, Disposition, Location, Mode, Provider, State
+from retract.model import Action, Copy, Disposition, Location, Mode, Provider, State
 from retract.retraction.records import Purpose
 
 E = TypeVar("E", bound=StrEnum)
@@ -180,3 +180,18 @@ mailbox_leases = sa.Table(
     sa.Column("reason", sa.Text, nullable=False),
 )
 """Who works in a mailbox, and before when a provider asked us not to come back."""
+
+COPY_FIELDS: Final = (
+    "provider",
+    "connection",
+    "mailbox_id",
+    "mailbox",
+    "message_id",
+    "internet_message_id",
+)
+"""The columns that make a `Copy`."""
+
+
+def copy_fields(copy: Copy, disposition: Disposition) -> dict[str, Any]:
+    """The columns, by name, that say which copy a row is about."""
+    return {name: getattr(copy, name) for name in COPY_FIELDS} | {"disposition": disposition}
