@@ -7,6 +7,7 @@ the user it acts for by domain-wide delegation.
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -84,6 +85,7 @@ def issue_token(state: TenantState, caller: Caller) -> str:
     claims = {
         "sub": caller.address,
         "scope": " ".join(sorted(caller.scopes)),
+        "jti": uuid.uuid4().hex,
         "exp": int((state.clock() + state.token_lifetime).timestamp()),
     }
     return _ACCESS_PREFIX + state.access_tokens.sign(claims)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import uuid
 from collections.abc import Mapping
 from urllib.parse import parse_qs, urlsplit
 
@@ -193,6 +194,7 @@ def issue_token(
         "appid": client_id or state.microsoft.client_id,
         "idtyp": "app",
         "tid": state.microsoft.tenant_id,
+        "uti": uuid.uuid4().hex,
         "ver": "1.0",
     }
     # The claim is missing, not empty, where no permission was consented to.
