@@ -22,7 +22,7 @@ from retract.errors import (
     TenantUnreachable,
     Throttled,
 )
-from retract.mailboxes.microsoft365.batches import Batches, Manner
+from retract.mailboxes.microsoft365.batches import Batches, Packing
 from retract.mailboxes.microsoft365.calls import Call, Reply
 from retract.mailboxes.pace import Pace
 
@@ -88,7 +88,7 @@ class Service:
     def carry_out(
         self,
         calls: Iterable[Call],
-        manner: Manner = Manner(),  # noqa: B008  it is frozen
+        packing: Packing = Packing(),  # noqa: B008  it is frozen
         until: datetime | None = None,
         max_wait_seconds: float = 20,
         pace: float = 1e9,
@@ -96,7 +96,7 @@ class Service:
         async def run() -> list[Reply | MailboxError]:
             even = Pace(pace, self.keep_pace, lambda: 0.0)
             batches = Batches(self, even, lambda: self.now, max_wait_seconds, self.sleep)
-            return await asyncio.wait_for(batches.carry_out(calls, manner, until), 20)
+            return await asyncio.wait_for(batches.carry_out(calls, packing, until), 20)
 
         return asyncio.run(run())
 
@@ -129,7 +129,7 @@ def test_one_mailbox_is_asked_four_things_at_a_time() -> None:
 
 def test_some_batches_are_under_way_at_once() -> None:
     service = Service(each(lambda call: OK))
-    service.carry_out([read("/", "") for _ in range(400)], Manner(batches_at_once=3))
+    service.carry_out([read("/", "") for _ in range(400)], Packing(batches_at_once=3))
     assert service.most_at_once["batches"] == 3
 
 
@@ -190,7 +190,7 @@ def test_the_others_of_a_throttled_mailbox_wait_with_it() -> None:
 
     service.sleep = noting  # type: ignore[method-assign]
     calls = [read("/0"), read("/1"), read("/other", "ben")]
-    assert service.carry_out(calls, Manner(batch_size=1, batches_at_once=1)) == [OK] * 3
+    assert service.carry_out(calls, Packing(batch_size=1, batches_at_once=1)) == [OK] * 3
     assert events == ["/0", "/other", "waited", "/0", "/1"]
 
 
@@ -246,7 +246,7 @@ def test_nobody_goes_while_the_application_is_throttled() -> None:
 
     service.sleep = noting  # type: ignore[method-assign]
     calls = [read("/", "") for _ in range(100)]
-    assert service.carry_out(calls, Manner(batches_at_once=1)) == [OK] * 100
+    assert service.carry_out(calls, Packing(batches_at_once=1)) == [OK] * 100
     assert seen == [0]
 
 
@@ -338,7 +338,7 @@ def test_no_call_is_begun_after_the_end() -> None:
     service.script = script
     calls = [move("/", "") for _ in range(100)]
     until = START + timedelta(seconds=15)
-    answers = service.carry_out(calls, Manner(batches_at_once=1), until)
+    answers = service.carry_out(calls, Packing(batches_at_once=1), until)
     assert kinds(answers) == [Reply] * 40 + [Throttled] * 60
     assert {a.retry_after for a in answers if isinstance(a, Throttled)} == {None}
     assert len(service.batches) == 2
@@ -408,7 +408,7 @@ def test_every_call_is_answered_once_and_no_change_is_made_twice(
         for number, (mailbox, changing) in enumerate(asked)
     ]
     service = Service(script)
-    answers = service.carry_out(calls, Manner(size, at_once))
+    answers = service.carry_out(calls, Packing(size, at_once))
 
     assert len(answers) == len(calls)
     assert all(len(batch) <= size for batch in service.batches)

@@ -40,7 +40,7 @@ class Exchange(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Manner:
+class Packing:
     """How calls are made."""
 
     batch_size: int = LARGEST_BATCH
@@ -77,7 +77,7 @@ class Batches:
         self.sleep = sleep
 
     async def carry_out(
-        self, calls: Iterable[Call], manner: Manner, until: datetime | None = None
+        self, calls: Iterable[Call], packing: Packing, until: datetime | None = None
     ) -> list[Reply | MailboxError]:
         """The answer to each call, in their order: a success, or why there is none.
 
@@ -85,7 +85,7 @@ class Batches:
         with OutcomeUnknown and never made again.
         """
         tickets = [_Ticket(place, call) for place, call in enumerate(calls)]
-        return await _Round(self, tickets, until).to_the_end(manner)
+        return await _Round(self, tickets, until).to_the_end(packing)
 
 
 class _Round:
@@ -106,12 +106,12 @@ class _Round:
         self._changed = asyncio.Event()
         self._group = asyncio.TaskGroup()
 
-    async def to_the_end(self, manner: Manner) -> list[Reply | MailboxError]:
+    async def to_the_end(self, packing: Packing) -> list[Reply | MailboxError]:
         """All answers."""
         try:
             async with self._group:
-                for _ in range(min(manner.batches_at_once, self._wanted)):
-                    self._group.create_task(self._work(manner.batch_size))
+                for _ in range(min(packing.batches_at_once, self._wanted)):
+                    self._group.create_task(self._work(packing.batch_size))
         except ExceptionGroup as broken:
             raise broken.exceptions[0] from None
         return [self._answers[place] for place in range(self._wanted)]

@@ -15,7 +15,7 @@ import httpx
 from pydantic import BaseModel, Field
 
 from retract.errors import MailboxError, OutcomeUnknown
-from retract.mailboxes.microsoft365.batches import Batches, Manner
+from retract.mailboxes.microsoft365.batches import Batches, Packing
 from retract.mailboxes.microsoft365.calls import (
     Call,
     GraphAnswer,
@@ -34,8 +34,8 @@ __all__ = ["Call", "Graph", "GraphAnswer", "Page", "with_query"]
 
 _VERSION = "/v1.0"
 _CONTENTS_AT_ONCE = 8
-_FILLED = Manner()
-_ONE_BY_ONE = Manner(batch_size=1, batches_at_once=_CONTENTS_AT_ONCE)
+_FILLED = Packing()
+_ONE_BY_ONE = Packing(batch_size=1, batches_at_once=_CONTENTS_AT_ONCE)
 # Never on the wire: connecting, or waiting for a connection, came to nothing.
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 
