@@ -17,6 +17,7 @@ import pytest
 from fastapi import Request, Response
 from pydantic import SecretStr
 
+from local_tenant.inner_calls import OUTER_SCOPE
 from local_tenant.mailbox import Mailbox as TenantMailbox
 from local_tenant.mailbox import Provider as TenantProvider
 from local_tenant.server import RunningTenant
@@ -156,10 +157,14 @@ class Door:
     def __init__(self) -> None:
         self.requests: list[tuple[str, str]] = []
         """(method, path with query)"""
+        self.sent: list[tuple[str, str]] = []
+        """The same without the calls inside batches."""
         self.fault: FaultyDoor | None = None
 
     async def __call__(self, request: Request, proceed: Next) -> Response:
         self.requests.append((request.method, f"{request.url.path}?{request.url.query}"))
+        if OUTER_SCOPE not in request.scope:
+            self.sent.append(self.requests[-1])
         if self.fault is not None and not request.url.path.startswith("/_tenant"):
             return await self.fault(request, proceed)
         return await proceed(request)

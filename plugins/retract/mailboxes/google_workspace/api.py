@@ -48,7 +48,7 @@ _MOST_CREDENTIALS = 1_000
 _WHOLE_MAILBOX = (AuthenticationFailed, PermissionDenied, MailboxUnavailable, Throttled)
 _NO_ANSWER = (GoogleAuthError, httplib2.HttpLib2Error, http.client.HTTPException, OSError)
 # BatchHttpRequest takes what it is answered apart without a look.
-_NONSENSE = (BatchError, AttributeError, IndexError, KeyError, TypeError, ValueError)
+_NONSENSE = (AttributeError, IndexError, KeyError, TypeError, ValueError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,6 +317,8 @@ class Caller:
         try:
             self._sign_in()
             batch.execute(http=self._http)
+        except BatchError as error:  # a kind of HttpError
+            raise unreadable(task, changing) from error
         except HttpError as error:
             raise refusal(error, task, changing, self._api.clock()) from error
         except RefreshError as error:
