@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from retract.cli.indicators import Actionable, indicators_app
 from retract.cli.told import told
 from retract.model import Disposition, Provider
+
+if TYPE_CHECKING:
+    from retract.mailboxes.connect import Settings
 
 # Commands import what they need when they run: `--help` should not wait for table engines.
 
@@ -86,6 +90,48 @@ def preview(
             report=report,
             clock=lambda: datetime.now(UTC),
         )
+
+
+@app.command()
+def doctor(
+    connection: Annotated[
+        str, typer.Argument(help="The Airflow connection id of a tenant.", show_default=False)
+    ] = "",
+    file: Annotated[
+        Path | None,
+        typer.Option(
+            help="Do without Airflow: the connection as JSON, as in AIRFLOW_CONN_…; - for stdin."
+        ),
+    ] = None,
+    mailbox: Annotated[
+        str, typer.Option(help="The address of the mailbox to read; left out, one of those listed.")
+    ] = "",
+    json: Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")] = False,
+) -> None:
+    """Check a tenant's connection: sign-in, permissions, mailboxes; and say what to mend.
+
+    Changes nothing in any mailbox. Ends with 1 when something must be mended.
+
+    Example: python -m retract doctor microsoft365_default
+    """
+    from retract.cli.doctor import doctor, settings_in_file
+
+    if bool(connection) == bool(file):
+        raise typer.BadParameter("give either a connection id or --file")
+
+    def settings() -> Settings:
+        if file:
+            return settings_in_file(file)
+        from retract.orchestration.connections import settings_at_a_shell
+
+        return settings_at_a_shell(connection)
+
+    with told():
+        name = connection or str(file)
+        clock = partial(datetime.now, UTC)
+        healthy = doctor(name, settings, clock, mailbox=mailbox, as_json=json)
+    if not healthy:
+        raise typer.Exit(1)
 
 
 @policy_app.command("check")

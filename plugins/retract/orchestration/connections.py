@@ -6,6 +6,7 @@ A connection of the type ``generic`` says which tenant and how to sign in: ``log
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -60,6 +61,16 @@ def settings_of(connection: str) -> TenantSettings:
     extras = dict(found.extra_dejson)
     provider = extras.pop("provider", "")
     return settings_from(provider, extras, found.login, found.password)
+
+
+def settings_at_a_shell(connection: str) -> TenantSettings:
+    """The same outside of a task, where Airflow has to be told that it may ask its database.
+
+    Raises ConnectionSettingsError when the connection is missing or incomplete.
+    """
+    # As the commands of Airflow itself do (airflow.cli.commands.connection_command).
+    os.environ["_AIRFLOW_PROCESS_CONTEXT"] = "server"
+    return settings_of(connection)
 
 
 def missing_actions_of(connections: Iterable[str], policy: Policy) -> dict[str, frozenset[Action]]:
