@@ -10,8 +10,9 @@ import dataclasses
 import gc
 import json
 import socket
+import uuid
 from contextlib import closing
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -27,13 +28,14 @@ from local_tenant.state import Next
 from retract.errors import (
     ActionNotSupported,
     AuthenticationFailed,
+    MailboxError,
     MailboxUnavailable,
     MessageNotFound,
     OutcomeUnknown,
     TenantUnreachable,
     Throttled,
 )
-from retract.model import Action, Copy, Location, Mailbox, Place, Provider, Window
+from retract.model import Action, Copy, Extraction, Location, Mailbox, Place, Provider, Window
 
 SECOND = timedelta(seconds=1)
 # httplib2 leaves a socket that did not connect to the garbage collector.
@@ -268,6 +270,151 @@ def test_a_copy_that_is_gone(bench: Bench) -> None:
     assert locate(bench.mailboxes, copy) is None
     with pytest.raises(MessageNotFound):
         retract(bench.mailboxes, copy, Action.TRASH)
+
+
+# ---- many copies at once -----------------------------------------------------------------
+
+
+def other_mailboxes(bench: Bench, count: int) -> list[Bench]:
+    """More mailboxes of the tenant, behind the same provider."""
+    domain = bench.mailbox.address.partition("@")[2]
+    store = bench.tenant.state.store
+    boxes = [
+        store.add_mailbox(bench.tenant_provider, f"user-{uuid.uuid4().hex}@{domain}")
+        for _ in range(count)
+    ]
+    return [
+        dataclasses.replace(
+            bench, mailbox=Mailbox(bench.mailbox.provider, "work", box.mailbox_id, box.address)
+        )
+        for box in boxes
+    ]
+
+
+def later(bench: Bench) -> datetime:
+    return bench.mailboxes.now() + timedelta(minutes=5)
+
+
+def test_many_copies_of_many_mailboxes_go_where_they_should(bench: Bench) -> None:
+    benches = [bench, *other_mailboxes(bench, 24)]
+    copies = [each.deliver(str(number)) for number in range(7) for each in benches]
+    spared = [each.deliver("good") for each in benches]
+    before = bench.mailboxes.locate([*copies, *spared])
+    assert {place.place for place in before if isinstance(place, Location)} == {Place.INBOX}
+
+    answers = bench.mailboxes.retract([(copy, Action.TRASH) for copy in copies], later(bench))
+    assert answers == [None] * len(copies)
+    after = bench.mailboxes.locate([*copies, *spared])
+    seen = [place.place for place in after if isinstance(place, Location)]
+    assert seen == [Place.TRASH] * len(copies) + [Place.INBOX] * len(spared)
+    moved = [change["message_id"] for each in benches for change in each.changes()]
+    assert sorted(moved) == sorted(copy.message_id for copy in copies)
+
+
+def test_each_copy_has_its_own_answer(bench: Bench) -> None:
+    (other,) = other_mailboxes(bench, 1)
+    here, there, gone = bench.deliver("here"), other.deliver("there"), bench.deliver("gone")
+    bench.tenant.state.store.remove(
+        bench.box,
+        bench.box.items[gone.message_id],
+        at=bench.now,
+        operation="test",
+        status=200,
+        place=TenantPlace.GONE,
+    )
+    domain = bench.mailbox.address.partition("@")[2]
+    nobodys = dataclasses.replace(
+        here, mailbox_id="00000000-0000-4000-8000-000000000000", mailbox=f"nobody@{domain}"
+    )
+    copies = [nobodys, here, gone, there]
+    no_mailbox, first, nowhere, second = bench.mailboxes.locate(copies)
+    assert isinstance(no_mailbox, MailboxUnavailable)
+    assert nowhere is None
+    assert isinstance(first, Location)
+    assert isinstance(second, Location)
+
+    contents = bench.mailboxes.read(copies)
+    assert [type(content) for content in contents[::2]] == [MailboxUnavailable, MessageNotFound]
+    assert [c.subject for c in contents if isinstance(c, Extraction)] == ["here", "there"]
+
+    found = bench.mailboxes.find(copies)
+    assert isinstance(found[0], MailboxUnavailable)
+    assert [each and each[0].copy for each in found[1:] if isinstance(each, tuple)] == [
+        here, (), there,
+    ]  # fmt: skip
+
+    wishes = [(copy, Action.TRASH) for copy in copies]
+    answers = bench.mailboxes.retract(wishes, later(bench))
+    assert [type(answer) for answer in answers] == [
+        MailboxUnavailable, type(None), MessageNotFound, type(None),
+    ]  # fmt: skip
+    assert bench.outcome(there)["place"] == Place.TRASH
+
+
+def test_nothing_asked_is_nothing_answered(bench: Bench) -> None:
+    bench.door.requests.clear()
+    assert bench.mailboxes.locate([]) == []
+    assert bench.mailboxes.find([]) == []
+    assert bench.mailboxes.read([]) == []
+    assert bench.mailboxes.retract([], later(bench)) == []
+    assert bench.door.requests == []
+
+
+def test_no_retraction_is_begun_after_the_end(bench: Bench) -> None:
+    copies = [bench.deliver(str(number)) for number in range(6)]
+    wishes = [(copy, Action.TRASH) for copy in copies]
+    answers = bench.mailboxes.retract(wishes, bench.mailboxes.now())
+    assert [type(answer) for answer in answers] == [Throttled] * 6
+    assert {answer.retry_after for answer in answers if isinstance(answer, Throttled)} == {None}
+    assert bench.changes() == []
+
+
+def test_an_action_that_is_not_offered_stops_all_before_anything_is_done(bench: Bench) -> None:
+    copies = [bench.deliver(str(number)) for number in range(3)]
+    wishes = [*((copy, Action.TRASH) for copy in copies), (copies[0], Action.NO_ACTION)]
+    with pytest.raises(ActionNotSupported):
+        bench.mailboxes.retract(wishes, later(bench))
+    assert bench.changes() == []
+
+
+def test_finds_every_message_with_the_same_message_id_wherever_it_lies(bench: Bench) -> None:
+    at = bench.now - timedelta(hours=1)
+    copy = bench.deliver("first", at)
+    raw = bench.box.items[copy.message_id].content.raw.replace(b"first", b"second")
+    store = bench.tenant.state.store
+    (twin,) = store.deliver(raw, [bench.mailbox.address], at, folder="junkemail", labels=["SPAM"])
+    bench.deliver("another", at)
+    (found,) = bench.mailboxes.find([copy])
+    assert not isinstance(found, MailboxError)
+    assert {(one.copy.message_id, one.location.place) for one in found} == {
+        (copy.message_id, Place.INBOX),
+        (twin.message_id, Place.JUNK),
+    }
+    assert {one.received_at for one in found} == {at}
+    assert {one.copy.mailbox_id for one in found} == {bench.mailbox.mailbox_id}
+
+
+def test_what_has_no_message_id_is_found_nowhere(bench: Bench) -> None:
+    copy = dataclasses.replace(bench.deliver(), internet_message_id="")
+    assert bench.mailboxes.find([copy]) == [()]
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        "<o'brien@evil.example>",
+        "<a' or internetMessageId ne 'b@evil.example>",
+        "<a&$filter=isRead eq true#@evil.example>",
+        "<100%25%27+or@evil.example>",
+        "<x> OR in:inbox",
+        "<Жук@evil.example>",
+    ],
+)
+def test_a_hostile_message_id_finds_no_other_message(bench: Bench, hostile: str) -> None:
+    bench.deliver("innocent")
+    copy = dataclasses.replace(bench.deliver(), internet_message_id=hostile)
+    (found,) = bench.mailboxes.find([copy])
+    assert found == () or isinstance(found, MailboxError)
 
 
 # ---- restore -----------------------------------------------------------------------------
