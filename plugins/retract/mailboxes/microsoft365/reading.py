@@ -13,12 +13,14 @@ wherever it was filed since: these know no folders. (Delta alone would not do. W
 a message that is moved is told as removed from the one folder, and may never be told of the
 other: github.com/microsoftgraph/microsoft-graph-docs-contrib/issues/72. And a rule moves mail as
 soon as it arrives.) A message that turns up later with an old time of delivery, as when it is
-imported, is told by the delta of its folder, and by a first round where the folder is new. What
-slips out of a listing because something before it was deleted between two pages is told by the
-delta of its folder, and by the next listing if it is young. What was told but not read is pending
-in the cursor. A token is kept only together with all that was told up to it.
+imported, is told by the delta of its folder, and by a first round where the folder is new. A
+listing goes on from page to page by time, so that it skips nothing when something is deleted
+meanwhile, and Recoverable Items are listed again or last: what is deleted meanwhile is found
+there. What was told but not read is pending in the cursor, and a token is kept only together with
+all that was told up to it.
 
-Limits. A filtered delta tells of 5,000 messages at most (learn.microsoft.com/graph/
+Limits. What is imported with an old time and moved before the next reading is told where the
+service tells of moves. A filtered delta tells of 5,000 messages at most (learn.microsoft.com/graph/
 delta-query-messages): a first round that comes near it is broken off and made from yesterday on,
 since the listing of the window has no such limit. The archive mailbox, and Recoverable Items
 other than Deletions, are not reached. Where a cloud offers no delta, the listings remain.
@@ -280,8 +282,14 @@ class Microsoft365Reading:
                 yield self._changes(folder_id, "")
 
     def _listings(self, start: datetime, end: datetime | None = None) -> Iterator[Questions]:
-        yield self._listed_messages(f"{self._base}/messages", start, end)
-        yield self._listed_messages(self._below(_RECOVERABLE, "messages"), start, end)
+        """Of all folders, and of Recoverable Items, which the first leaves out."""
+        recoverable = self._listed_messages(self._below(_RECOVERABLE, "messages"), start, end)
+        if self._cursor and self._now - self._cursor.read_until < _OVERLAP:
+            # What moves there between the two is listed again by the next reading.
+            yield self._listed_messages(f"{self._base}/messages", start, end)
+            yield recoverable
+        else:
+            yield self._listed_messages(f"{self._base}/messages", start, end, then=recoverable)
 
     # ---- questions and their answers ----------------------------------------------------------
 
@@ -333,30 +341,45 @@ class Microsoft365Reading:
                     self._more.append(self._changes(folder.id, ""))
             path = self._following(page)
 
-    def _listed_messages(self, path: str, start: datetime, end: datetime | None) -> Questions:
+    def _listed_messages(
+        self,
+        path: str,
+        start: datetime,
+        end: datetime | None,
+        then: Questions | None = None,
+    ) -> Questions:
+        """Newest first. Each page is asked for by time: the link counts messages, and skips one
+        when one before it is deleted."""
         # Graph keeps whole seconds: ask for a little more, and keep what is in the window.
-        wanted = f"receivedDateTime ge {_second(start)}"
-        if end is not None:
-            wanted += f" and receivedDateTime lt {_second(end + timedelta(seconds=1))}"
-        path = with_query(
-            path,
-            **{
-                **LISTED_QUERY,
-                "$filter": wanted,
-                "$orderby": "receivedDateTime desc",
-                "$top": str(self._manner.page_size),
-            },
-        )
-        is_optional = f"/{_RECOVERABLE}/" in path
-        while path:
-            answer = yield self._call(path)
+        latest = None if end is None else end + timedelta(seconds=1)
+        is_optional = _RECOVERABLE in path
+        following = self._listing(path, start, latest)
+        while following:
+            answer = yield self._call(following)
             if isinstance(answer, MailboxError):
                 if is_optional and _is_nowhere(answer):
                     return
                 raise answer
             page = _parsed(_Page, answer)
-            self._hear(page.value)
-            path = self._following(page)
+            oldest = self._hear(page.value)
+            following = self._following(page)
+            if following and oldest and (latest is None or oldest < latest):
+                latest = oldest
+                following = self._listing(path, start, latest)
+        if then is not None:
+            self._more.append(then)
+
+    def _listing(self, path: str, start: datetime, latest: datetime | None) -> str:
+        wanted = f"receivedDateTime ge {_second(start)}"
+        if latest is not None:
+            wanted += f" and receivedDateTime le {_second(latest)}"
+        query = {
+            **LISTED_QUERY,
+            "$filter": wanted,
+            "$orderby": "receivedDateTime desc",
+            "$top": str(self._manner.page_size),
+        }
+        return with_query(path, **query)
 
     def _changes(self, folder_id: str, token: str) -> Questions:
         """What came into a folder since the token; in a first round since the window began."""
@@ -437,21 +460,26 @@ class Microsoft365Reading:
 
     # ---- what was told ------------------------------------------------------------------------
 
-    def _hear(self, rows: Iterable[dict[str, Any]]) -> None:
+    def _hear(self, rows: Iterable[dict[str, Any]]) -> datetime | None:
+        """Keep what is new of them. The oldest time of delivery among them, if there is any."""
+        oldest: datetime | None = None
         for row in rows:
             try:
                 message = Listed.model_validate(row)
             except ValidationError:
                 _LOG.warning("%s: an item that is no message was passed over", self._who)
                 continue
+            received_at = message.received_at.astimezone(UTC)
+            oldest = min(oldest or received_at, received_at)
             if message.id in self._known or message.is_draft:
                 continue
             self._told[message.id] = _Told(
                 message.id,
-                message.received_at.astimezone(UTC),
+                received_at,
                 message.internet_message_id or "",
                 message.location(Folder(Place.OTHER, "")),
             )
+        return oldest
 
     def _is_wanted(self, told: _Told) -> bool:
         if self._is_left_out(told.location.folder_id):
