@@ -6,7 +6,6 @@ import json
 import sys
 import uuid
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,6 @@ from local_tenant.mailbox import Provider as TenantProvider
 from local_tenant.server import RunningTenant, running_tenant
 from local_tenant.state import TenantSettings, new_state
 from retract.mailboxes.connect import open_mailboxes
-from retract.mailboxes.patience import Patience
 from retract.mailboxes.protocol import MailboxProvider
 from retract.mailboxes.settings import GoogleWorkspaceSettings, Microsoft365Settings
 from retract.model import Copy, Mailbox, Provider
@@ -66,7 +64,6 @@ def scripted(
 
     def make(provider: Provider, **settings: Any) -> Scripted:
         script = Script()
-        impatient = partial(Patience, sleep=script.waits.append)
         mailboxes: MailboxProvider
         if provider is Provider.MICROSOFT365:
             mailboxes = scripted_microsoft365(script, settings)
