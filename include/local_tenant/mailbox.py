@@ -71,6 +71,8 @@ class Item:
     """Microsoft only; ask `is_read`."""
     flagged: bool = False
     """Microsoft only; ask `is_flagged`."""
+    delivered_to: str = ""
+    """Microsoft only: the folder it was delivered to, by well-known name or id."""
     draft: bool = False
     """Microsoft only: never sent."""
     last_verb: LastVerb | None = None

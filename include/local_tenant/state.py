@@ -52,6 +52,8 @@ class TenantSettings(BaseModel):
     """In ten minutes, per mailbox."""
     microsoft_app_requests: int = 130_000
     """In ten seconds, for the whole application; each call of a batch counts."""
+    hunting_calls: int = 45
+    """Advanced hunting's, in a minute, for the whole tenant."""
     google_scopes: tuple[str, ...] = (
         "https://mail.google.com/",
         "https://www.googleapis.com/auth/gmail.modify",

@@ -522,6 +522,7 @@ class Store:
                 delivery_id,
                 folder_id=mailbox.well_known(folder).folder_id,
                 read=read,
+                delivered_to=folder,
                 draft=folder == "drafts",
             )
         else:

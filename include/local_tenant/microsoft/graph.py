@@ -1,4 +1,4 @@
-"""Microsoft Graph v1.0: users, and their mail.
+"""Microsoft Graph v1.0: users, groups, their mail, and what was delivered.
 
 After the reference pages of microsoft-graph-docs; the order of checks and the wording of
 refusals as reported in its issue tracker.
@@ -8,13 +8,22 @@ from __future__ import annotations
 
 from fastapi import Request
 
-from local_tenant.microsoft import attachments, batch, changes, folders, groups, messages, users
+from local_tenant.microsoft import (
+    attachments,
+    batch,
+    changes,
+    folders,
+    groups,
+    hunting,
+    messages,
+    users,
+)
 from local_tenant.microsoft.access import roles_of_caller
 from local_tenant.microsoft.errors import GraphError, bad_request, not_emulated
 from local_tenant.state import TenantState
 
 PREFIX = "/v1.0"
-PARTS = (users, groups, folders, messages, changes, attachments, batch)
+PARTS = (users, groups, folders, messages, changes, attachments, hunting, batch)
 """The modules whose routers make up Graph, each below the prefix."""
 
 
@@ -46,6 +55,6 @@ _SERVICE_SEGMENTS = {
     "createReply", "createReplyAll", "events", "extensions", "forward", "groups",
     "inferenceClassification", "mailFolders", "mailboxSettings", "memberOf", "members",
     "messageRules", "messages", "move", "organization", "owners", "permanentDelete", "reply",
-    "replyAll", "security", "send", "sendMail", "subscriptions", "transitiveMemberOf",
-    "transitiveMembers", "translateExchangeIds", "users",
+    "replyAll", "runHuntingQuery", "security", "send", "sendMail", "subscriptions",
+    "transitiveMemberOf", "transitiveMembers", "translateExchangeIds", "users",
 }  # fmt: skip
