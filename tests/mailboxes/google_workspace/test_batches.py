@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 from collections.abc import Callable
@@ -213,7 +214,7 @@ def test_several_users_are_worked_on_at_once(patient: Make, bench: Bench) -> Non
     async def meet(request: Request, proceed: Next) -> Response:
         if "/messages/" in request.url.path:
             # All three are under way, or this times out.
-            await __import__("asyncio").to_thread(together.wait, 20)
+            await asyncio.to_thread(together.wait, 20)
         return await proceed(request)
 
     bench.door.fault = meet

@@ -7,8 +7,10 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from fastapi import Request, Response
 from mailbox_bench import Bench
 
+from local_tenant.state import Next
 from retract.errors import MailboxError, MessageNotFound, OutcomeUnknown, Throttled
 from retract.model import Action, Copy, Place, Provider
 
@@ -82,10 +84,6 @@ def test_an_id_that_is_refused_spoils_no_others(patient: Make, bench: Bench) -> 
 
 
 def test_a_lost_answer_for_many_is_an_unknown_outcome_of_each(patient: Make, bench: Bench) -> None:
-    from fastapi import Request, Response
-
-    from local_tenant.state import Next
-
     mine = [bench.deliver(str(number)) for number in range(12)]
 
     async def done_but_504(request: Request, proceed: Next) -> Response:

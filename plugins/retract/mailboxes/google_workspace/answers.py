@@ -125,6 +125,7 @@ class HistoryPage(GoogleAnswer):
     history: tuple[Record, ...] = ()
     history_id: int = Field(alias="historyId")
     """Of the mailbox when this page was made."""
+    next_page: str = Field(default="", alias="nextPageToken")
 
 
 class Labels(GoogleAnswer):

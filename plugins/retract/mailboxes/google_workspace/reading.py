@@ -164,23 +164,23 @@ class HistoryReading:
     def _history(self, history_id: int) -> tuple[list[str], int]:
         """Ids of what came after it, in order, and the mailbox's own id when that began."""
         task = f"read the history of {self._mailbox.address}"
-        history = self._gmail.users.history()
-        request = history.list(
-            userId="me",
-            startHistoryId=str(history_id),
-            historyTypes=["messageAdded", "labelAdded"],
-            maxResults=_CHANGES_PER_PAGE,
-            fields="history(messagesAdded/message(id,labelIds),"
-            "labelsAdded(message(id,labelIds),labelIds)),historyId,nextPageToken",
-        )
         came: dict[str, None] = {}
-        newest = history_id
-        first = True
-        while request is not None:
+        began: int | None = None
+        token: str | None = None
+        while began is None or token:
+            # The library's list_next takes no request whose parameters repeat, as these types do.
+            request = self._gmail.users.history().list(
+                userId="me",
+                startHistoryId=str(history_id),
+                historyTypes=["messageAdded", "labelAdded"],
+                maxResults=_CHANGES_PER_PAGE,
+                pageToken=token,
+                fields="history(messagesAdded/message(id,labelIds),"
+                "labelsAdded(message(id,labelIds),labelIds)),historyId,nextPageToken",
+            )
             answer = self._gmail.call(Call(request, quota.LIST_HISTORY, task))
             page = parse(HistoryPage, answer, task)
-            newest = page.history_id if first else newest
-            first = False
+            began, token = page.history_id if began is None else began, page.next_page
             for record in page.history:
                 for change in record.added:
                     if _NEVER_DELIVERED.isdisjoint(change.message.labels):
@@ -188,8 +188,7 @@ class HistoryReading:
                 for change in record.labelled:
                     if not _COMES_INTO_VIEW.isdisjoint(change.labels):
                         came[change.message.id] = None
-            request = history.list_next(request, answer)
-        return list(came), newest
+        return list(came), began
 
     def _whole_window(self) -> _Listing:
         window = self._window
