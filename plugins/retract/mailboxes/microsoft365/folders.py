@@ -21,8 +21,11 @@ _WELL_KNOWN = {
     "sentitems": Place.SENT,
     "recoverableitemsdeletions": Place.RECOVERABLE,
     "recoverableitemspurges": Place.PURGED,
+    "recoverableitemsdiscoveryholds": Place.PURGED,
 }
-WELL_KNOWN_FOLDERS = {place: name for name, place in _WELL_KNOWN.items()}
+_KEPT_BY_A_HOLD = "recoverableitemsdiscoveryholds"
+"""Nothing is put there by name; under a hold, what is deleted for good may end there."""
+WELL_KNOWN_FOLDERS = {place: name for name, place in _WELL_KNOWN.items() if name != _KEPT_BY_A_HOLD}
 """The service's own name, in every mailbox, of the folder that is the place."""
 
 _MAX_DEPTH = 50
