@@ -45,6 +45,8 @@ class Dice:
             self._hit[key] += struck
             return struck
 
-    def times(self, key: Key) -> int:
-        """How many throws there were for this key."""
-        return self._thrown[key]
+    def first(self, key: Key) -> bool:
+        """Whether this is asked of the key for the first time."""
+        with self._lock:
+            self._thrown[key] += 1
+            return self._thrown[key] == 1

@@ -63,7 +63,6 @@ class FaultDoor:
         self._met: set[str] = set()
         self._lock = threading.Lock()
         self._chances = {
-            Fault.REVOKED_TOKEN: profile.revoked_tokens,
             Fault.EXPIRED_HISTORY: profile.expired_history,
             Fault.VANISHED_MAILBOX: profile.vanishing_mailboxes,
             Fault.THROTTLED: profile.throttled,
@@ -112,7 +111,9 @@ class FaultDoor:
 
     def _spoil(self, call: Call, request: Request) -> None:
         """What the service then answers by itself."""
-        if self._strikes(Fault.REVOKED_TOKEN, call):
+        kind = (Fault.REVOKED_TOKEN, call.mailbox.address, call.operation)
+        if self._dice.number(kind) < self.profile.revoked_tokens and self._dice.first(kind):
+            self._count(Fault.REVOKED_TOKEN)
             token = request.headers.get("authorization", "").partition(" ")[2]
             self._state.access_tokens.revoke(token.removeprefix("ya29."))
         if call.goes_on and self._strikes(Fault.EXPIRED_HISTORY, call):

@@ -52,7 +52,8 @@ class FaultProfile(BaseModel):
     slow: Chance = 0
     slow_seconds: float = Field(default=2.0, ge=0)
     revoked_tokens: Chance = 0
-    """The caller's token is from this call on taken for an expired one."""
+    """Per mailbox and kind of call, at the first of them: the caller's token is from then on taken
+    for an expired one."""
     expired_history: Chance = 0
     """Delta and history only: what was handed out before leads nowhere any more."""
     vanishing_mailboxes: Chance = 0
