@@ -25,6 +25,8 @@ class Tries:
     """How often one call was tried, and how long it waited in between."""
 
     made: int = 0
+    unanswered: int = 0
+    """How many of them met no answer."""
     waited: float = 0.0
     """Seconds in all."""
 
@@ -37,7 +39,8 @@ class Tries:
         self.made += 1
         if not isinstance(error, Throttled | TenantUnreachable):
             return None
-        if isinstance(error, TenantUnreachable) and self.made >= _UNANSWERED_TRIES:
+        self.unanswered += isinstance(error, TenantUnreachable)
+        if self.unanswered >= _UNANSWERED_TRIES:
             return None
         # Our own pace is the floor: some answers say "1" again and again for minutes.
         asked = error.retry_after if isinstance(error, Throttled) else None
