@@ -35,10 +35,18 @@ SYSTEM_IDENTITY = "system"
 
 _ADVICE = {
     "AADSTS50034": "check client_id and tenant_id",
+    "AADSTS50013": (
+        "the issuer's keys do not fit the token in federated_token_file: see that the issuer "
+        "publishes its keys where Microsoft can read them"
+    ),
     "AADSTS53003": "a Conditional Access policy for workload identities keeps it out",
     "AADSTS70021": (
         "the application trusts no issuer with the issuer, subject and audience of the token in "
         "federated_token_file: compare them with its federated credentials"
+    ),
+    "AADSTS70025": (
+        "the application has no federated credential: add one for the issuer, subject and "
+        "audience of the token in federated_token_file"
     ),
     "AADSTS700016": "there is no such application in this tenant: check client_id and tenant_id",
     "AADSTS700024": (
@@ -309,8 +317,11 @@ class _Remembering:
     def get(self, url: str, **asked: Any) -> httpx.Response:
         return self._kept(self._http.get(url, **asked))
 
-    def post(self, url: str, **asked: Any) -> httpx.Response:
-        return self._kept(self._http.post(url, **asked))
+    def post(self, url: str, data: Any = None, **asked: Any) -> httpx.Response:
+        if isinstance(data, Mapping):
+            # An assertion that msal signs is bytes, of which httpx would send the repr.
+            data = {k: v.decode() if isinstance(v, bytes) else v for k, v in data.items()}
+        return self._kept(self._http.post(url, data=data, **asked))
 
     def close(self) -> None:
         """Nothing: whoever made the client closes it."""
