@@ -41,7 +41,7 @@ class Exchange(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Packing:
-    """How calls are made."""
+    """How calls are packed into requests."""
 
     batch_size: int = LARGEST_BATCH
     batches_at_once: int = 6
@@ -59,22 +59,16 @@ class _Ticket:
     """Whether it was tried again with a fresh token."""
 
 
+@dataclass(frozen=True, slots=True)
 class Batches:
-    """Carries out calls within the limits of the service. Lives in one event loop."""
+    """Carries out calls within the limits of the service."""
 
-    def __init__(
-        self,
-        exchange: Exchange,
-        pace: Pace,
-        clock: Callable[[], datetime],
-        max_wait_seconds: float,
-        sleep: Callable[[float], Awaitable[None]],
-    ) -> None:
-        self.exchange = exchange
-        self.pace = pace
-        self.clock = clock
-        self.max_wait_seconds = max_wait_seconds
-        self.sleep = sleep
+    exchange: Exchange
+    pace: Pace
+    clock: Callable[[], datetime]
+    max_wait_seconds: float
+    """The longest sum of waits for one call."""
+    sleep: Callable[[float], Awaitable[None]]
 
     async def carry_out(
         self, calls: Iterable[Call], packing: Packing, until: datetime | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from http import HTTPStatus
 from itertools import islice
@@ -100,15 +100,12 @@ class Graph:
                 raise MailboxError(f"Microsoft Graph's pages go round in a circle: {task}")
             followed.add(path)
 
-    def content(self, path: str, task: str) -> bytes:
-        """Bytes as they are."""
-        return _bytes(self.make(Call("GET", path, task)))
-
-    def change(
-        self, method: str, path: str, task: str, body: Mapping[str, object] | None = None
-    ) -> Reply:
-        """Change something, once. Raises OutcomeUnknown where it may have been done."""
-        return self.make(Call(method, path, task, body=body, changing=True))
+    def make(self, call: Call) -> Reply:
+        """One call of any kind, a changing one once."""
+        (reply,) = self._runner.run(self._batches.carry_out([call], _ONE_BY_ONE))
+        if isinstance(reply, MailboxError):
+            raise reply
+        return reply
 
     def all(
         self, calls: Sequence[Call], answer: type[A], until: datetime | None = None
@@ -130,7 +127,7 @@ class Graph:
         while some := list(islice(coming, _CONTENTS_AT_ONCE)):
             # Not in batches: twenty large mails would come as one text.
             for reply in self._runner.run(self._batches.carry_out(some, _ONE_BY_ONE)):
-                yield reply if isinstance(reply, MailboxError) else _bytes(reply)
+                yield reply if isinstance(reply, MailboxError) else reply.content()
 
     def path_of(self, link: str) -> str:
         """The path of a Call that follows this link to a next page or to later changes.
@@ -151,13 +148,6 @@ class Graph:
         if not path.startswith(f"{_VERSION}/"):
             raise MailboxError(f"Microsoft Graph named a next page that is not below {_VERSION}")
         return path.removeprefix(_VERSION)
-
-    def make(self, call: Call) -> Reply:
-        """One call of any kind."""
-        (reply,) = self._runner.run(self._batches.carry_out([call], _ONE_BY_ONE))
-        if isinstance(reply, MailboxError):
-            raise reply
-        return reply
 
 
 class _Door:
@@ -256,7 +246,3 @@ def _parsed_or_error(answer: type[A], reply: Reply, call: Call) -> A | MailboxEr
         return _parsed(answer, reply, call)
     except MailboxError as error:
         return error
-
-
-def _bytes(reply: Reply) -> bytes:
-    return reply.content()
