@@ -137,7 +137,7 @@ class FakeProvider:
         """Each of the protocol's bulk calls: its name, and for how many copies."""
         self.on_crash: Callable[[], None] = lambda: None
         self.meanwhile: Callable[[], None] = lambda: None
-        """What others do, before each copy's turn in a call."""
+        """What others do, and how time passes, before each copy's turn in a call."""
         self._clock = clock
 
     def deliver(
@@ -165,6 +165,7 @@ class FakeProvider:
         answers: list[MailboxError | None] = []
         stopped: dict[str, MailboxError] = {}
         for copy, action in retractions:
+            self.meanwhile()  # before the time is looked at: no call outlasts its claim
             if copy.mailbox_id in stopped:
                 answers.append(stopped[copy.mailbox_id])
             elif self._clock() >= until:
@@ -213,6 +214,9 @@ class FakeProvider:
 
     def _turn(self, copy: Copy) -> None:
         self.meanwhile()
+        self._require_open(copy)
+
+    def _require_open(self, copy: Copy) -> None:
         if copy.mailbox_id in self.mailbox_fails:
             raise self.mailbox_fails[copy.mailbox_id]
 
@@ -222,7 +226,7 @@ class FakeProvider:
         return self.destinations[action]
 
     def retract_one(self, copy: Copy, action: Action) -> None:
-        self._turn(copy)
+        self._require_open(copy)
         faults = self.faults[copy.message_id]
         fault = faults.pop(0) if faults else None
         if fault is Fault.CRASH_BEFORE:

@@ -79,7 +79,7 @@ def act(
     def sleep(seconds: float) -> None:
         clock.turn(seconds=seconds)
 
-    return act_on_mailboxes(to_do, provider, ledger, run_id, clock, sleep=sleep, **more)
+    return act_on_mailboxes(to_do, provider, ledger, run_id, clock, **{"sleep": sleep, **more})
 
 
 class DyingLedger(Ledger):
