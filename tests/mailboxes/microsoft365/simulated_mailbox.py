@@ -178,28 +178,28 @@ class SimulatedMailbox:
         if state is None:
             assert query["changeType"] == "created"
             since = query["$filter"].removeprefix("receivedDateTime ge ")
-            begun, done, first = len(self._log), 0, 1
+            begun, after, is_first = len(self._log), "", True
         else:
-            since, *numbers = state.split("~")
-            begun, done, first = (int(number) for number in numbers)
+            since, number, after = state.split("~")
+            begun, is_first = int(number), "$skiptoken" in query
             if begun < self.expired_before:
                 raise MailboxError("the state is gone", code="SyncStateNotFound")
-        if "$deltatoken" in query:
-            told = list(dict.fromkeys(m for f, m in self._log[begun:] if f == folder))
-            begun, done, first = len(self._log), 0, 0
-        elif first:
-            told = sorted(i.message_id for i in self.items.values() if i.folder_id == folder)
+        if is_first:  # on from the last message told, whatever came or went since
+            here = sorted(i.message_id for i in self.items.values() if i.folder_id == folder)
+            told = [message_id for message_id in here if message_id > after]
         else:
-            raise AssertionError("later rounds have one page here")
-        found = [self._told(m, folder) for m in told]
+            told = list(dict.fromkeys(m for f, m in self._log[begun:] if f == folder))
+            begun = len(self._log)
+        found = [self._told(message_id, folder) for message_id in told]
         rows = [r for r in found if "@removed" in r or r["receivedDateTime"] >= since]
-        page = rows[done : done + self.page_size] if first else rows
-        if first and len(rows) > done + self.page_size:
-            state = f"{since}~{begun}~{done + self.page_size}~1"
-            link = self._link(path, f"$skiptoken={state}")
-            return {"value": page, "@odata.nextLink": link}
-        state = f"{since}~{begun}~0~0"
-        return {"value": page, "@odata.deltaLink": self._link(path, f"$deltatoken={state}")}
+        page = rows[: self.page_size] if is_first else rows
+        body: dict[str, Any] = {"value": page}
+        if len(page) < len(rows):
+            state = f"{since}~{begun}~{page[-1]['id']}"
+            body["@odata.nextLink"] = self._link(path, f"$skiptoken={state}")
+        else:
+            body["@odata.deltaLink"] = self._link(path, f"$deltatoken={since}~{begun}~")
+        return body
 
     def _told(self, message_id: str, folder: str) -> dict[str, Any]:
         item = self.items.get(message_id)
