@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from retract.errors import ConnectionSettingsError
-from retract.mailboxes.connect import open_mailboxes, settings_from
+from retract.mailboxes.connect import missing_actions, open_mailboxes, settings_from
 from retract.mailboxes.settings import GoogleWorkspaceSettings, Microsoft365Settings, SignIn
-from retract.model import Provider
+from retract.model import Action, Provider
 
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
 PASSWORD = "hunter2-hunter2"
@@ -50,6 +50,102 @@ def test_another_cloud_has_its_own_scope() -> None:
     )
     assert settings.token_scope == "https://graph.microsoft.us/.default"
     assert settings.authority == "https://login.microsoftonline.us/t"
+
+
+@pytest.mark.parametrize(
+    ("cloud", "authority", "graph"),
+    [
+        ("global", "https://login.microsoftonline.com/t", "https://graph.microsoft.com"),
+        ("us_gov", "https://login.microsoftonline.us/t", "https://graph.microsoft.us"),
+        ("us_gov_dod", "https://login.microsoftonline.us/t", "https://dod-graph.microsoft.us"),
+        (
+            "china",
+            "https://login.partner.microsoftonline.cn/t",
+            "https://microsoftgraph.chinacloudapi.cn",
+        ),
+    ],
+)
+def test_a_cloud_decides_the_addresses_and_what_is_missing(
+    cloud: str, authority: str, graph: str
+) -> None:
+    settings = microsoft(cloud=cloud)
+    assert (settings.authority, settings.graph_url) == (authority, graph)
+    assert settings.token_scope == f"{graph}/.default"
+    is_global = cloud == "global"
+    assert missing_actions(settings) == (frozenset() if is_global else {Action.HARD_DELETE})
+    by_addresses = microsoft(graph_url=graph)
+    assert missing_actions(by_addresses) == missing_actions(settings)
+
+
+@pytest.mark.parametrize("name", ["authority_url", "graph_url"])
+def test_a_cloud_and_an_address_are_refused_together(name: str) -> None:
+    with pytest.raises(ConnectionSettingsError, match=f"cloud and {name} are both given"):
+        microsoft(cloud="us_gov", **{name: "https://private.example"})
+
+
+def test_a_private_service_offers_everything() -> None:
+    assert missing_actions(microsoft(graph_url="https://graph.private.example")) == frozenset()
+
+
+def test_gmail_deletes_for_good_only_where_it_may() -> None:
+    assert missing_actions(google("{}")) == {Action.HARD_DELETE}
+    assert missing_actions(google("{}", allow_hard_delete=True)) == frozenset()
+
+
+def test_advanced_hunting_is_refused_where_the_cloud_has_none() -> None:
+    microsoft(cloud="us_gov", collect_from="advanced_hunting")
+    with pytest.raises(ConnectionSettingsError, match="not offered in this cloud"):
+        microsoft(cloud="china", collect_from="advanced_hunting")
+
+
+@pytest.mark.parametrize(
+    ("given", "way"),
+    [
+        ({"client_secret": PASSWORD}, SignIn.CLIENT_SECRET),
+        ({"certificate_file": __file__, "certificate_password": PASSWORD}, SignIn.CERTIFICATE),
+        ({"federated_token_file": __file__}, SignIn.FEDERATED_TOKEN),
+    ],
+)
+def test_there_are_three_ways_to_sign_in_as_an_application(
+    given: dict[str, str], way: SignIn
+) -> None:
+    settings = settings_from("microsoft365", {"tenant_id": "t", **given}, "client", None)
+    assert isinstance(settings, Microsoft365Settings)
+    assert settings.sign_in is way
+    assert PASSWORD not in repr(settings)
+
+
+def test_a_managed_identity_needs_neither_tenant_nor_client() -> None:
+    settings = settings_from("microsoft365", {"managed_identity": "system"}, None, None)
+    assert isinstance(settings, Microsoft365Settings)
+    assert settings.sign_in is SignIn.MANAGED_IDENTITY
+
+
+@pytest.mark.parametrize(
+    ("extras", "login", "password", "told"),
+    [
+        ({"federated_token_file": __file__}, "c", PASSWORD, "client_secret and federated_token"),
+        ({"certificate_password": PASSWORD}, "c", PASSWORD, "belongs to a certificate_file"),
+        ({"managed_identity": "system"}, "c", None, "client_id (or the login) is given beside"),
+        ({"certificate_file": "absent.pem"}, "c", None, "not point to a file"),
+        ({}, None, PASSWORD, "client_id must be given"),
+        ({"cloud": "moon"}, "c", PASSWORD, "cloud: Input should be 'global'"),
+    ],
+)
+def test_ways_to_sign_in_that_do_not_fit_are_refused(
+    extras: dict[str, str], login: str | None, password: str | None, told: str
+) -> None:
+    with pytest.raises(ConnectionSettingsError) as caught:
+        settings_from("microsoft365", {"tenant_id": "t", **extras}, login, password)
+    assert told in str(caught.value)
+    assert PASSWORD not in str(caught.value)
+
+
+def test_a_certificate_file_that_will_not_do_is_told_when_it_is_opened() -> None:
+    extras = {"tenant_id": "t", "certificate_file": __file__}
+    settings = settings_from("microsoft365", extras, "client", None)
+    with pytest.raises(ConnectionSettingsError, match="certificate_file"):
+        open_mailboxes(settings, "work", lambda: NOW)
 
 
 def test_login_and_password_are_the_administrator_and_the_key() -> None:

@@ -8,8 +8,13 @@ from datetime import timedelta
 import pytest
 
 from retract.errors import ConnectionSettingsError
+from retract.model import Action
 from retract.orchestration.clock import utc_now
-from retract.orchestration.connections import credentials_of, open_connection
+from retract.orchestration.connections import (
+    credentials_of,
+    missing_actions_of,
+    open_connection,
+)
 from retract.policy import Policy
 
 SECRET = "3f9b-secret"
@@ -77,3 +82,15 @@ def test_a_lease_that_a_call_may_outlast_is_refused(monkeypatch: pytest.MonkeyPa
     ):
         open_connection("feed", policy, utc_now, lease=timedelta(seconds=59.5))
     open_connection("feed", policy, utc_now, lease=timedelta(seconds=60), share=0.5).close()
+
+
+def test_what_the_services_do_not_offer_is_asked_only_where_the_policy_could_want_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    extra = {"provider": "microsoft365", "tenant_id": "t", "cloud": "us_gov"}
+    connect(monkeypatch, login="id", password=SECRET, extra=extra)
+    monkeypatch.delenv("AIRFLOW_CONN_ELSE", raising=False)
+    mild = Policy.model_validate({"actions": {"malicious": "trash"}})
+    grave = Policy.model_validate({"actions": {"malicious": "hard_delete"}})
+    assert missing_actions_of(["feed", "else"], mild) == {}
+    assert missing_actions_of(["feed", "else"], grave) == {"feed": {Action.HARD_DELETE}}
