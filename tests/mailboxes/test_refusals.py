@@ -342,7 +342,7 @@ def test_a_folder_shares_the_place_of_the_one_around_it(
     scripted: Make, inside: str, place: str
 ) -> None:
     bench = scripted(MICROSOFT)
-    names = ("inbox", "junk", "deleted", "sent", "recoverable", "purges")
+    names = ("inbox", "junk", "deleted", "sent", "recoverable", "purges", "holds")
     known: list[Answer] = [(200, {}, {"id": name, "displayName": name}) for name in names]
     state = {"id": "message-1", "parentFolderId": "own"}
     own = {"id": "own", "displayName": "Old", "parentFolderId": "older"}

@@ -14,22 +14,23 @@ from retract.mailboxes.microsoft365.graph import Graph
 from retract.model import Place
 
 # The order is that of how often messages lie there: each is asked for only when needed.
-_WELL_KNOWN = {
-    "inbox": Place.INBOX,
-    "junkemail": Place.JUNK,
-    "deleteditems": Place.TRASH,
-    "sentitems": Place.SENT,
-    "recoverableitemsdeletions": Place.RECOVERABLE,
-    "recoverableitemspurges": Place.PURGED,
-    "recoverableitemsdiscoveryholds": Place.PURGED,
-}
-_KEPT_BY_A_HOLD = "recoverableitemsdiscoveryholds"
-"""Nothing is put there by name; under a hold, what is deleted for good may end there."""
-WELL_KNOWN_FOLDERS = {place: name for name, place in _WELL_KNOWN.items() if name != _KEPT_BY_A_HOLD}
+_WELL_KNOWN = (
+    ("inbox", Place.INBOX),
+    ("junkemail", Place.JUNK),
+    ("deleteditems", Place.TRASH),
+    ("sentitems", Place.SENT),
+    ("recoverableitemsdeletions", Place.RECOVERABLE),
+    ("recoverableitemspurges", Place.PURGED),
+    # Under a hold, what is deleted for good may end there.
+    ("recoverableitemsdiscoveryholds", Place.PURGED),
+)
+WELL_KNOWN_FOLDERS = {place: name for name, place in reversed(_WELL_KNOWN)}
 """The service's own name, in every mailbox, of the folder that is the place."""
 
 _MAX_DEPTH = 50
-_MAILBOXES_REMEMBERED = 5000
+# About a kilobyte each. More than one connection's part of a run holds, as a rule: forgetting
+# costs a few calls.
+_MAILBOXES_REMEMBERED = 20_000
 _NOT_AN_ID = "ErrorInvalidIdMalformed"
 
 
@@ -57,7 +58,8 @@ class _Mailbox:
     """What is known of the folders of one mailbox."""
 
     known: dict[str, Folder] = field(default_factory=dict)
-    unasked: list[tuple[str, Place]] = field(default_factory=lambda: list(_WELL_KNOWN.items()))
+    asked: int = 0
+    """How many of the folders that every mailbox has were asked for."""
 
 
 # Asks for one folder after the other, by name or id, and is sent each answer.
@@ -136,14 +138,14 @@ class MailFolders:
 
 
 def _search(mailbox: _Mailbox, folder_ids: Iterable[str]) -> _Search:
-    known, unasked = mailbox.known, mailbox.unasked
+    known = mailbox.known
     for folder_id in sorted(folder_ids):
-        while folder_id not in known and unasked:
-            name, place = unasked[0]
+        while folder_id not in known and mailbox.asked < len(_WELL_KNOWN):
+            name, place = _WELL_KNOWN[mailbox.asked]
             answer = yield name
             if answer is not None:
                 known[answer.id] = Folder(place, answer.name)
-            del unasked[0]  # not before: a call that failed is to be made again
+            mailbox.asked += 1  # not before: a call that failed is to be made again
         if folder_id not in known:
             known[folder_id] = yield from _look_up(folder_id, known)
 
