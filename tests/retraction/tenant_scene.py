@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from unittest import mock
 
 import polars as pl
 from words import policy, verdict
@@ -48,6 +49,10 @@ class RunningClock:
     def turn(self, seconds: float) -> None:
         with self._lock:
             self._ahead += timedelta(seconds=seconds)
+
+    def utc(self) -> datetime:
+        """As google-auth wants it: without a zone."""
+        return self().replace(tzinfo=None)
 
     async def turn_async(self, seconds: float) -> None:
         self.turn(seconds)
@@ -193,7 +198,11 @@ def scene(
     state.store.deliver(_mail("News of the week", 0), users, start + timedelta(minutes=10))
     for number in (100, 101):
         state.store.deliver(_mail("Lunch?", number), users, start + timedelta(minutes=number))
-    with running_tenant(state) as tenant:
+    # What google-auth signs must be of the tenant's time, however far it was turned.
+    with (
+        mock.patch("google.auth._helpers.utcnow", clock.utc),
+        running_tenant(state) as tenant,
+    ):
         settings = _settings(tenant, provider, timeout_seconds)
         watcher = _open(settings, clock)
         try:
