@@ -111,3 +111,10 @@ def test_what_may_have_been_done_is_never_done_again(error: Callable[[], Excepti
     with pytest.raises((OutcomeUnknown, ValueError)):
         patient.call(provider)
     assert (provider.calls, waits) == (1, [])
+
+
+def test_throttled_tries_do_not_count_as_unanswered_ones() -> None:
+    patient, _ = patience(60)
+    throttled, silence = Throttled("slow down"), TenantUnreachable("no answer")
+    provider = Provider(throttled, throttled, silence, throttled, silence)
+    assert patient.call(provider) == "answer"
