@@ -8,7 +8,12 @@ from typing import Any
 
 from pydantic import Field
 
-from retract.errors import MailboxError, MailboxUnavailable, MessageNotFound
+from retract.errors import (
+    ConnectionSettingsError,
+    MailboxError,
+    MailboxUnavailable,
+    MessageNotFound,
+)
 from retract.mailboxes.microsoft365.calls import (
     Call,
     GraphAnswer,
@@ -128,7 +133,7 @@ class Directory:
             users = self.graph.pages("/users", _User, "list the users", **query)
             yield from (user for user in users if user.has_address)
             return
-        named = watch.named()
+        named = _named_in(watch)
         for start in range(0, len(named), _ASKED_AT_ONCE):
             some = named[start : start + _ASKED_AT_ONCE]
             for address, found in zip(some, self._by_address(some), strict=True):
@@ -211,6 +216,15 @@ class Directory:
         self, user: _User, reason: UnwatchedReason, detail: str = ""
     ) -> UnwatchedMailbox:
         return UnwatchedMailbox(self.connection, user.address, reason, detail)
+
+
+def _named_in(watch: Watch) -> tuple[str, ...]:
+    try:
+        return watch.named()
+    except (OSError, ValueError) as error:
+        raise ConnectionSettingsError(
+            f"the addresses_file {watch.addresses_file} cannot be read: {error}"
+        ) from None
 
 
 def _user_call(address: str) -> Call:
