@@ -101,6 +101,38 @@ def test_every_extra_is_documented(provider: str) -> None:
     assert documented == set(kinds[provider].model_fields)
 
 
+def examples_of_json() -> list[str]:
+    page = text_of(REPOSITORY / "docs" / "connections.md")
+    return re.findall(r"```json\n(.*?)```", page, re.DOTALL)
+
+
+def test_the_example_of_watch_is_accepted(tmp_path: Path) -> None:
+    from retract.mailboxes.settings import Watch
+
+    (example,) = (each for each in examples_of_json() if '"watch"' in each)
+    watch = json.loads(example)["watch"]
+    addresses = tmp_path / "mailboxes.txt"  # the settings ask that it exists
+    addresses.write_text("")
+    assert set(watch) == set(Watch.model_fields)
+    Watch.model_validate({**watch, "addresses_file": addresses})
+
+
+def test_the_record_of_a_gateway_is_accepted_and_shows_every_field() -> None:
+    from retract.observables.described import DescribedMessage
+
+    (example,) = (each for each in examples_of_json() if '"recipient"' in each)
+    DescribedMessage.model_validate_json(example)
+    assert set(json.loads(example)) == set(DescribedMessage.model_fields)
+
+
+def test_every_cloud_and_every_way_to_sign_in_is_documented() -> None:
+    from retract.mailboxes.clouds import Cloud
+    from retract.mailboxes.settings import CollectFrom, SignIn
+
+    page = text_of(REPOSITORY / "docs" / "connections.md")
+    assert {name for name in (*Cloud, *SignIn, *CollectFrom) if f"`{name}`" not in page} == set()
+
+
 # --- docs/operations.md ---
 
 
