@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ GOOGLE = TenantProvider.GOOGLE_WORKSPACE
 
 
 @pytest.fixture
-def named(bench: Bench) -> Iterator[Callable[..., str]]:
+def named(bench: Bench) -> Callable[..., str]:
     """A user's address, of which nobody else in the running tenant has a like."""
     mark = uuid.uuid4().hex[:8]
 
@@ -32,7 +32,7 @@ def named(bench: Bench) -> Iterator[Callable[..., str]]:
             bench.tenant.add_mailbox(address, **traits)
         return address
 
-    yield name
+    return name
 
 
 def seen(it: Any, mark: str = "") -> tuple[set[str], dict[str, UnwatchedReason]]:
