@@ -294,6 +294,18 @@ def test_a_service_that_is_down_is_not_asked_by_everybody() -> None:
     assert len(service.batches) < 60
 
 
+def test_failures_with_answers_between_them_are_no_end() -> None:
+    turns = iter(range(1000))
+
+    def script(calls: Sequence[Call]) -> Sequence[Said]:
+        if next(turns) % 2 == 0:
+            raise TenantUnreachable("refused")
+        return [OK for _ in calls]
+
+    calls = [read(f"/{number}", "") for number in range(60)]
+    assert Service(script).carry_out(calls, Packing(1, 1)) == [OK] * 60
+
+
 # ---- tokens ------------------------------------------------------------------------------
 
 
