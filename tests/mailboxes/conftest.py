@@ -69,6 +69,8 @@ def scripted(
             mailboxes = scripted_microsoft365(script, settings)
         else:
             speak_httplib2(script, monkeypatch)
+            # A script has an order.
+            monkeypatch.setattr("retract.mailboxes.google_workspace.reading._READ_AT_ONCE", 1)
             mailboxes = scripted_google_workspace(service_account, script, settings)
         made.append(mailboxes)
         mailbox = Mailbox(provider, "work", "mailbox-1", "anna@north.example")

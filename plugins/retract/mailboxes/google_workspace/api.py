@@ -36,6 +36,8 @@ from retract.mailboxes.patience import Patience
 from retract.mailboxes.reading import answered
 from retract.mailboxes.settings import GoogleWorkspaceSettings
 
+A = TypeVar("A")
+R = TypeVar("R")
 T = TypeVar("T")
 
 DIRECTORY_SCOPE = "https://www.googleapis.com/auth/admin.directory.user.readonly"
@@ -176,6 +178,13 @@ class _TooLate(Exception):
     """The time to begin calls is over."""
 
 
+@dataclass(slots=True)
+class _Waits:
+    """How long one piece of work may still wait, in seconds."""
+
+    left: float
+
+
 class Caller:
     """One user's calls, for one piece of work: its waits add up to max_wait_seconds at most.
 
@@ -183,13 +192,19 @@ class Caller:
     """
 
     def __init__(
-        self, api: GoogleApi, user: str, scopes: tuple[str, ...], until: datetime | None
+        self,
+        api: GoogleApi,
+        user: str,
+        scopes: tuple[str, ...],
+        until: datetime | None,
+        waits: _Waits | None = None,
     ) -> None:
         self.user = user
         self._api = api
+        self._scopes = scopes
         self._line = api.line
         self._until = until
-        self._wait_left = api.settings.max_wait_seconds
+        self._waits = waits or _Waits(api.settings.max_wait_seconds)
         self._http = google_auth_httplib2.AuthorizedHttp(
             api.credentials(user, scopes), http=self._line.http
         )
@@ -208,6 +223,19 @@ class Caller:
     def directory(self) -> Any:
         """The Directory service, to make requests with."""
         return self._line.directory
+
+    def each(self, work: Callable[[Caller, A], R], asked: Sequence[A]) -> list[R]:
+        """What ``work`` makes of each, all at once.
+
+        Not for work that is itself one of several users': the threads would run out.
+        """
+        if len(asked) < 2:
+            return [work(self, one) for one in asked]
+        return self._api.at_once([lambda one=one: work(self._beside(), one) for one in asked])  # type: ignore[misc]
+
+    def _beside(self) -> Caller:
+        """The same, in another thread."""
+        return Caller(self._api, self.user, self._scopes, self._until, self._waits)
 
     def call(self, call: Call) -> dict[str, Any]:
         """The answer. Raises MailboxError; OutcomeUnknown where a change may have been made."""
@@ -234,11 +262,11 @@ class Caller:
 
     def _batch(self, calls: Sequence[Call]) -> list[dict[str, Any] | MailboxError]:
         answers = self._patiently(lambda: self._batch_once(calls))
-        left = self._wait_left
+        left = self._waits.left
         for number, (call, answer) in enumerate(zip(calls, answers, strict=True)):
             # Not carried out: the service refused this one call, or could not read it now.
             if isinstance(answer, Throttled | TenantUnreachable):
-                answers[number] = self._again(call, answer, waited=left - self._wait_left)
+                answers[number] = self._again(call, answer, waited=left - self._waits.left)
         return answers
 
     def _again(
@@ -268,11 +296,11 @@ class Caller:
 
     def _patience(self) -> float:
         if self._until is None:
-            return self._wait_left
-        return min(self._wait_left, (self._until - self._api.clock()).total_seconds())
+            return self._waits.left
+        return min(self._waits.left, (self._until - self._api.clock()).total_seconds())
 
     def _wait(self, seconds: float) -> None:
-        self._wait_left -= seconds
+        self._waits.left -= seconds
         self._api.sleep(seconds)
 
     def _admit(self, units: int) -> None:

@@ -30,24 +30,19 @@ def looked(gmail: Caller, message_id: str) -> Message:
     return parse(Message, gmail.call(call), call.task)
 
 
-class Contents:
-    """The contents of one user's messages, one at a time.
+def read(
+    gmail: Caller, settings: GoogleWorkspaceSettings, message_id: str
+) -> tuple[Message, Extraction]:
+    """The message, and what its bytes tell. Raises MailboxError.
 
-    Not in batches: they save no quota, a user's quota allows for five a second anyhow, and 25
-    large messages in one answer would fill the memory.
+    A call of its own, and no batch: that saves no quota, and 25 large messages in one answer
+    would fill the memory.
     """
-
-    def __init__(self, gmail: Caller, settings: GoogleWorkspaceSettings) -> None:
-        self._gmail = gmail
-        self._settings = settings
-
-    def read(self, message_id: str) -> tuple[Message, Extraction]:
-        """The message, and what its bytes tell. Raises MailboxError."""
-        task = f"read a message of {self._gmail.user}"
-        request = self._gmail.messages.get(
-            userId="me", id=message_id, format="raw", fields="id,labelIds,internalDate,raw"
-        )
-        message = parse(Message, self._gmail.call(Call(request, quota.GET_MESSAGE, task)), task)
-        labels = message.labels if self._settings.trust_labels else ()
-        raw = message.content(task)
-        return message, extract(raw, trusted=self._settings.trusted_headers, labels=labels)
+    task = f"read a message of {gmail.user}"
+    request = gmail.messages.get(
+        userId="me", id=message_id, format="raw", fields="id,labelIds,internalDate,raw"
+    )
+    message = parse(Message, gmail.call(Call(request, quota.GET_MESSAGE, task)), task)
+    labels = message.labels if settings.trust_labels else ()
+    raw = message.content(task)
+    return message, extract(raw, trusted=settings.trusted_headers, labels=labels)

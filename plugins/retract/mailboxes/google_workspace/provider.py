@@ -12,7 +12,7 @@ from retract.mailboxes.google_workspace import changes, quota, search
 from retract.mailboxes.google_workspace.answers import Labels, Message, MessagePage, parse
 from retract.mailboxes.google_workspace.api import Call, Caller, GoogleApi
 from retract.mailboxes.google_workspace.directory import Directory
-from retract.mailboxes.google_workspace.messages import Contents, headers, look, looked
+from retract.mailboxes.google_workspace.messages import headers, look, looked, read
 from retract.mailboxes.google_workspace.reading import HistoryReading
 from retract.mailboxes.protocol import MailboxReading
 from retract.mailboxes.reading import answered
@@ -74,6 +74,9 @@ class GoogleWorkspace:
 
     def mailbox(self, address: str) -> Mailbox:
         return self._directory.mailbox(address)
+
+    def prepare(self, mailboxes: Sequence[Mailbox], window: Window) -> None:
+        """Nothing is asked for many mailboxes at once: each is read on its own."""
 
     def collect(
         self,
@@ -154,8 +157,10 @@ class GoogleWorkspace:
         self._api.close()
 
     def _read(self, gmail: Caller, copies: Sequence[Copy]) -> list[Extraction | MailboxError]:
-        contents = Contents(gmail, self._settings)
-        return [answered(lambda copy=copy: contents.read(copy.message_id)[1]) for copy in copies]  # type: ignore[misc]
+        return [
+            answered(lambda i=copy.message_id: read(gmail, self._settings, i)[1])  # type: ignore[misc]
+            for copy in copies
+        ]
 
     def _each_user(
         self,

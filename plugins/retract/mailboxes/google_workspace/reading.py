@@ -37,7 +37,7 @@ from retract.mailboxes.google_workspace.answers import (
     parse,
 )
 from retract.mailboxes.google_workspace.api import Call, Caller
-from retract.mailboxes.google_workspace.messages import Contents, looked
+from retract.mailboxes.google_workspace.messages import looked, read
 from retract.mailboxes.reading import answered, reaches_now, read_each, without_content
 from retract.mailboxes.settings import GoogleWorkspaceSettings
 from retract.model import CollectedMessage, Copy, Extraction, Mailbox, Provider, Watermark, Window
@@ -51,6 +51,8 @@ _COMES_INTO_VIEW = frozenset({"INBOX", "SENT"})
 """Labels whose putting on may make a delivered message of a draft."""
 _SEARCH_LAG = timedelta(minutes=10)
 """How long a search may take to find what came. Not documented: a generous guess."""
+_READ_AT_ONCE = 4
+"""Contents of one mailbox: a message may have 50 MB."""
 _TRIES = 8
 """So many readings in a row try to read a message before it is kept with its problem."""
 _NOT_NOW = (
@@ -102,7 +104,6 @@ class HistoryReading:
     ) -> None:
         self._gmail = gmail
         self._settings = settings
-        self._contents = Contents(gmail, settings)
         self._mailbox = mailbox
         self._window = window
         self._known = known
@@ -223,19 +224,29 @@ class HistoryReading:
     # ---- reading -------------------------------------------------------------------------
 
     def _answers(self) -> Iterator[tuple[str, CollectedMessage | MailboxError | None]]:
-        """One after the other; what is settled is pending no more."""
-        for message_id, tries in list(self._pending.items()):
-            answer = answered(lambda i=message_id: self._read(i))  # type: ignore[misc]
-            if isinstance(answer, TenantUnreachable):
-                self._pending[message_id] += 1
-                if tries + 1 >= _TRIES:
-                    answer = MailboxError(str(answer), code=answer.code)
-            if not isinstance(answer, _NOT_NOW):
-                del self._pending[message_id]
-            yield message_id, answer
+        """Newest first, but what could be read before what could not; what is settled is
+        pending no more."""
+        wanted = list(self._pending)
+        for begin in range(0, len(wanted), _READ_AT_ONCE):
+            some = wanted[begin : begin + _READ_AT_ONCE]
+            answers = list(zip(some, self._gmail.each(self._read, some), strict=True))
+            answers.sort(key=lambda one: isinstance(one[1], _NOT_NOW))
+            for message_id, answer in answers:
+                yield message_id, self._settled(message_id, answer)
 
-    def _read(self, message_id: str) -> CollectedMessage | None:
-        return self._collected(*self._contents.read(message_id))
+    def _settled(
+        self, message_id: str, answer: CollectedMessage | MailboxError | None
+    ) -> CollectedMessage | MailboxError | None:
+        if isinstance(answer, TenantUnreachable):
+            self._pending[message_id] += 1
+            if self._pending[message_id] >= _TRIES:
+                answer = MailboxError(str(answer), code=answer.code)
+        if not isinstance(answer, _NOT_NOW):
+            del self._pending[message_id]
+        return answer
+
+    def _read(self, gmail: Caller, message_id: str) -> CollectedMessage | MailboxError | None:
+        return answered(lambda: self._collected(*read(gmail, self._settings, message_id)))
 
     def _refused(self, message_id: str, error: MailboxError) -> CollectedMessage | None:
         """What is known of a message whose content Gmail will not give."""
