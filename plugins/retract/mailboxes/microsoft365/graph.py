@@ -30,8 +30,6 @@ from retract.mailboxes.microsoft365.told import unreachable
 from retract.mailboxes.pace import Pace
 from retract.mailboxes.settings import Microsoft365Settings
 
-__all__ = ["Call", "Graph", "GraphAnswer", "Page", "with_query"]
-
 _VERSION = "/v1.0"
 _CONTENTS_AT_ONCE = 8
 _FILLED = Packing()
