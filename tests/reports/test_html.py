@@ -326,3 +326,20 @@ def test_a_place_is_told_once_and_without_labels_that_say_nothing(
 ) -> None:
     assert page._where(Where(place=Place.INBOX, folder=folder), provider) == shown
     assert page._where(None, provider) == "–"
+
+
+def test_what_the_service_does_not_offer_is_told_with_what_was_done_and_what_to_do(
+    report: Any, make_plan: Any, planned: Any, skipped: Any
+) -> None:
+    done = planned(1, action=Action.SOFT_DELETE, instead_of=Action.HARD_DELETE)
+    left = skipped(2, SkipReason.ACTION_MISSING, action=Action.HARD_DELETE)
+    both = render_html(report(make_plan([done], [left, skipped(3, SkipReason.SENT)])))
+    text = " ".join(LexborHTMLParser(both).text(separator=" ").split())
+    assert "in place of hard delete, which the service does not offer" in text
+    assert "hard_delete_fallback" in text
+    assert "sent_copies" in text
+
+    quiet = render_html(report(make_plan([planned(1)], [skipped(2)])))
+    assert "in place of" not in quiet
+    assert "hard_delete_fallback" not in quiet
+    assert "sent_copies" not in quiet

@@ -5,9 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from retract.errors import MailboxUnavailable, PermissionDenied
 from retract.mailboxes.examination.findings import (
@@ -18,7 +24,12 @@ from retract.mailboxes.examination.findings import (
     read_one,
 )
 from retract.mailboxes.examination.google_workspace import needed_scopes
-from retract.mailboxes.examination.microsoft365 import claims_of, role_findings, token_finding
+from retract.mailboxes.examination.microsoft365 import (
+    certificate_finding,
+    claims_of,
+    role_findings,
+    token_finding,
+)
 from retract.mailboxes.settings import GoogleWorkspaceSettings, Microsoft365Settings, SignIn
 from retract.model import Mailbox, Provider, UnwatchedMailbox, UnwatchedReason
 
@@ -45,6 +56,43 @@ def test_a_clock_is_wrong_from_five_minutes_on(seconds: int, grade: Grade) -> No
     if grade is not Grade.GOOD:
         assert ("ahead of" if seconds > 0 else "behind") in found.told
         assert "NTP" in found.mend
+
+
+def test_a_date_without_a_time_zone_is_utc() -> None:
+    assert clock_finding("Mon, 05 Jan 2026 12:00:00 -0000", NOW).grade is Grade.GOOD
+
+
+@pytest.mark.parametrize(
+    ("now", "grade", "told"),
+    [
+        (NOW, Grade.GOOD, "valid until 2026-03-01"),
+        (NOW + timedelta(days=40), Grade.WARNING, "expires on 2026-03-01"),
+        (NOW + timedelta(days=60), Grade.WRONG, "expired on 2026-03-01"),
+        (NOW - timedelta(days=60), Grade.WRONG, "not valid before 2026-01-01 00:00 UTC"),
+    ],
+)
+def test_a_certificate_is_warned_of_a_month_before_it_ends(
+    tmp_path: Path, now: datetime, grade: Grade, told: str
+) -> None:
+    key = rsa.generate_private_key(65537, 2048)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "retract")])
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(datetime(2026, 1, 1, tzinfo=UTC))
+        .not_valid_after(datetime(2026, 3, 1, tzinfo=UTC))
+        .sign(key, hashes.SHA256())
+    )
+    file = tmp_path / "certificate.pem"
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    file.write_bytes(private + certificate.public_bytes(Encoding.PEM))
+    settings = Microsoft365Settings(tenant_id="t", client_id="c", certificate_file=file)
+    found = certificate_finding(settings, now)
+    assert (found.grade, found.told) == (grade, told)
+    assert bool(found.mend) is (grade is not Grade.GOOD)
 
 
 @pytest.mark.parametrize("date", [None, "", "yesterday"])

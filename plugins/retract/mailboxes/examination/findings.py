@@ -6,14 +6,14 @@ import ssl
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from urllib.parse import urlsplit
 
 import httpx
 
-from retract.errors import MailboxError
+from retract.errors import ConfigurationError, MailboxError
 from retract.mailboxes.microsoft365.told import unreachable
 from retract.mailboxes.settings import ConnectionSettings
 from retract.model import Mailbox, UnwatchedMailbox, UnwatchedReason
@@ -78,7 +78,8 @@ def clock_finding(date: str | None, now: datetime) -> Finding:
     """How far this machine's clock is from a service's. ``date`` is a Date header."""
     try:
         theirs = parsedate_to_datetime(date or "")
-    except ValueError:
+        theirs = theirs.astimezone(UTC) if theirs.tzinfo else theirs.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
         return Finding("clock", Grade.WARNING, "the service does not say what time it has")
     skew = now - theirs
     # The header has whole seconds, and the answer took a while.
@@ -124,7 +125,7 @@ def list_some(mailboxes: Callable[[], Iterable[Mailbox | UnwatchedMailbox]]) -> 
                 reasons[each.reason] += 1
                 if each.reason is UnwatchedReason.NOT_FOUND:
                     lost.append(each.address)
-    except MailboxError as error:
+    except (MailboxError, ConfigurationError, OSError) as error:
         return Listing(wrong("mailboxes", error), tuple(some))
     told = f"{count:,} watched"
     if reasons:

@@ -24,8 +24,8 @@ from retract.mailboxes.examination.findings import (
     read_one,
     wrong,
 )
-from retract.mailboxes.microsoft365.calls import segment
-from retract.mailboxes.microsoft365.graph import Graph, GraphAnswer, Page
+from retract.mailboxes.microsoft365.calls import GraphAnswer, segment
+from retract.mailboxes.microsoft365.graph import Graph, Page
 from retract.mailboxes.microsoft365.tokens import Tokens, certificate_of
 from retract.mailboxes.settings import CollectFrom, Microsoft365Settings, SignIn
 from retract.model import Mailbox, Provider
@@ -158,9 +158,8 @@ def role_findings(roles: Collection[str], settings: Microsoft365Settings) -> Ite
             f"Add the application permission {role} {_ADMIN_PAGE}, and have an administrator "
             "consent",
         )
-    held = sorted(roles & {*needed}) if isinstance(roles, frozenset) else []
     if not missing:
-        yield Finding("permissions", Grade.GOOD, f"granted: {', '.join(held)}")
+        yield Finding("permissions", Grade.GOOD, f"granted: {', '.join(needed)}")
     yield _mail_finding(roles, settings)
     yield from _excess(roles, {*needed, READ_WRITE})
 
