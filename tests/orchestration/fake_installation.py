@@ -111,6 +111,9 @@ class FakeTenant:
             raise MailboxUnavailable(f"there is no {address}")
         return Mailbox(self.provider, self.connection, f"id of {address}", address)
 
+    def prepare(self, mailboxes: Sequence[Mailbox], window: Window) -> None:
+        pass
+
     def collect(
         self,
         mailbox: Mailbox,

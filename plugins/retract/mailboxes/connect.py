@@ -10,10 +10,17 @@ from pydantic import ValidationError
 
 from retract.errors import ConnectionSettingsError
 from retract.mailboxes.clouds import CLOUDS, cloud_at
+from retract.mailboxes.described import DescribedMailboxes, Descriptions
+from retract.mailboxes.gateway_files import GatewayFiles
 from retract.mailboxes.google_workspace.provider import GoogleWorkspace
+from retract.mailboxes.microsoft365.hunting import AdvancedHunting
 from retract.mailboxes.microsoft365.provider import Microsoft365
 from retract.mailboxes.protocol import MailboxProvider
-from retract.mailboxes.settings import GoogleWorkspaceSettings, Microsoft365Settings
+from retract.mailboxes.settings import (
+    CollectFrom,
+    GoogleWorkspaceSettings,
+    Microsoft365Settings,
+)
 from retract.model import Action, Provider
 
 Settings = Microsoft365Settings | GoogleWorkspaceSettings
@@ -87,6 +94,20 @@ def open_mailboxes(
     ``share`` is the part of the whole application's calls in a second that this one may make.
     Raises ConnectionSettingsError when a key or certificate file cannot be read.
     """
-    if isinstance(settings, Microsoft365Settings):
-        return Microsoft365(settings, connection, clock, share=share)
-    return GoogleWorkspace(settings, connection, clock, share)
+    if isinstance(settings, GoogleWorkspaceSettings):
+        google = GoogleWorkspace(settings, connection, clock, share)
+        return _told_by(settings, google, None)
+    microsoft = Microsoft365(settings, connection, clock, share=share)
+    return _told_by(settings, microsoft, AdvancedHunting(microsoft.graph, clock))
+
+
+def _told_by(
+    settings: Settings, mailboxes: MailboxProvider, hunting: Descriptions | None
+) -> MailboxProvider:
+    """The provider, or the same one with its delivered mail learnt from elsewhere."""
+    match settings.collect_from:
+        case CollectFrom.GATEWAY_FILES:
+            return DescribedMailboxes(mailboxes, GatewayFiles(settings.gateway_files))
+        case CollectFrom.ADVANCED_HUNTING if hunting is not None:
+            return DescribedMailboxes(mailboxes, hunting)
+    return mailboxes

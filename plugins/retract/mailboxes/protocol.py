@@ -65,6 +65,12 @@ class MailboxProvider(Protocol):
     def mailbox(self, address: str) -> Mailbox:
         """The mailbox with this address. Raises MailboxUnavailable where there is none."""
 
+    def prepare(self, mailboxes: Sequence[Mailbox], window: Window) -> None:
+        """These are collected next: what can be asked for all of them at once is asked now.
+
+        Collecting a mailbox that was not prepared for costs more, and gives the same.
+        """
+
     def collect(
         self,
         mailbox: Mailbox,

@@ -7,7 +7,7 @@ import ssl
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -118,6 +118,15 @@ class ConnectionSettings(BaseModel):
     collect_from: CollectFrom = CollectFrom.MAILBOXES
     gateway_files: str = ""
     """Where a mail gateway's files lie: a path with wildcards, for gateway_files only."""
+
+    @model_validator(mode="after")
+    def _knows_the_files(self) -> Self:
+        if (self.collect_from is CollectFrom.GATEWAY_FILES) != bool(self.gateway_files):
+            raise ValueError(
+                "gateway_files names where the files lie, and belongs to "
+                "collect_from: gateway_files: give both or neither"
+            )
+        return self
 
 
 class SignIn(StrEnum):
@@ -249,6 +258,8 @@ class GoogleWorkspaceSettings(ConnectionSettings):
     def _one_key(self) -> GoogleWorkspaceSettings:
         if (self.service_account_file is None) == (self.service_account_info is None):
             raise ValueError("give either service_account_file or service_account_info")
+        if self.collect_from is CollectFrom.ADVANCED_HUNTING:
+            raise ValueError("collect_from: advanced_hunting is Microsoft 365 only")
         return self
 
     @property

@@ -7,6 +7,7 @@ from pydantic import AwareDatetime, Field
 from retract.mailboxes.microsoft365.calls import GraphAnswer, segment
 from retract.mailboxes.microsoft365.folders import Folder
 from retract.model import Copy, Location
+from retract.observables.address import canonical_address
 
 _STATE_FIELDS = "id,parentFolderId,isRead,flag"
 # PidTagLastVerbExecuted: what the owner last did with the message ([MS-OXOMSG] 2.2.1.41).
@@ -22,6 +23,8 @@ LISTED_QUERY = {
     **_EXPAND,
 }
 """What to ask of a listing for `Listed`."""
+SEARCH_QUERY = {**LISTED_QUERY, "$select": f"{LISTED_QUERY['$select']},subject,from"}
+"""What to ask of a search for `Sought`."""
 
 
 class _Flag(GraphAnswer):
@@ -72,6 +75,27 @@ class Listed(State):
     internet_message_id: str | None = Field(default=None, alias="internetMessageId")
     received_at: AwareDatetime = Field(alias="receivedDateTime")
     is_draft: bool = Field(default=False, alias="isDraft")
+
+
+class _Address(GraphAnswer):
+    name: str | None = None
+    address: str | None = None
+
+
+class _Sender(GraphAnswer):
+    address: _Address = Field(default=_Address(), alias="emailAddress")
+
+
+class Sought(Listed):
+    """A message that a search found, with what tells it from another of the same Message-ID."""
+
+    subject: str | None = None
+    sender: _Sender | None = Field(default=None, alias="from")
+
+    @property
+    def sender_address(self) -> str:
+        """Of the From header, canonical; empty where there is none."""
+        return canonical_address((self.sender and self.sender.address.address) or "")
 
 
 def path_of(copy: Copy) -> str:

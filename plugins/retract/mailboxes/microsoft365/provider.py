@@ -22,9 +22,9 @@ from retract.mailboxes.microsoft365.folders import (
 )
 from retract.mailboxes.microsoft365.graph import Graph, Page
 from retract.mailboxes.microsoft365.messages import (
-    LISTED_QUERY,
+    SEARCH_QUERY,
     STATE_QUERY,
-    Listed,
+    Sought,
     State,
     path_of,
 )
@@ -88,6 +88,14 @@ class Microsoft365:
     def mailbox(self, address: str) -> Mailbox:
         return self._directory.mailbox(address)
 
+    @property
+    def graph(self) -> Graph:
+        """What its calls go through, for what else is asked of the tenant."""
+        return self._graph
+
+    def prepare(self, mailboxes: Sequence[Mailbox], window: Window) -> None:
+        """Nothing is asked for many mailboxes at once: each is read on its own."""
+
     def collect(
         self,
         mailbox: Mailbox,
@@ -125,7 +133,7 @@ class Microsoft365:
     def find(self, copies: Sequence[Copy]) -> list[tuple[Found, ...] | MailboxError]:
         # A copy without a Message-ID is nowhere to be found, and nothing is asked for it.
         asked = [copy for copy in copies if copy.internet_message_id]
-        pages = self._graph.all([_search(copy) for copy in asked], Page[Listed])
+        pages = self._graph.all([_search(copy) for copy in asked], Page[Sought])
         folders = self._folders.describe(
             (copy.mailbox_id, message.folder_id)
             for copy, page in zip(asked, pages, strict=True)
@@ -237,7 +245,7 @@ def _look(copy: Copy) -> Call:
 def _search(copy: Copy) -> Call:
     """Covers all folders but Recoverable Items."""
     query = {
-        **LISTED_QUERY,
+        **SEARCH_QUERY,
         "$filter": f"internetMessageId eq {text(copy.internet_message_id)}",
         "$top": _FOUND_AT_MOST,
     }
@@ -255,7 +263,7 @@ def _located(state: State, folder: Folder | MailboxError) -> Location | MailboxE
 
 
 def _found(
-    copy: Copy, messages: Sequence[Listed], folders: Mapping[FolderKey, Folder | MailboxError]
+    copy: Copy, messages: Sequence[Sought], folders: Mapping[FolderKey, Folder | MailboxError]
 ) -> tuple[Found, ...] | MailboxError:
     """What the search for the copy found; or the error of a folder that one of it lies in."""
     found = []
@@ -269,5 +277,13 @@ def _found(
                 message_id=message.id,
                 internet_message_id=message.internet_message_id or "",
             )
-            found.append(Found(one, message.received_at.astimezone(UTC), location))
+            found.append(
+                Found(
+                    one,
+                    message.received_at.astimezone(UTC),
+                    location,
+                    message.subject or "",
+                    message.sender_address,
+                )
+            )
     return tuple(found)

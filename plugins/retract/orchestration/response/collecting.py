@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -98,6 +99,7 @@ def collect(settings: Settings, path: str, shard: Shard) -> int:
         watermarks = lake.watermarks(mailboxes, EXTRACTOR_VERSION)
         since = min([run.window_start, *(mark.since for mark in watermarks.values())])
         known = lake.known_message_ids(mailboxes, since, EXTRACTOR_VERSION)
+        _prepare(providers, mailboxes, run)
         for entry, mailbox in zip(left, mailboxes, strict=True):
             error = _read(
                 providers, mailbox, run, known.pop(mailbox), watermarks.get(mailbox), harvest
@@ -108,6 +110,17 @@ def collect(settings: Settings, path: str, shard: Shard) -> int:
     if failures:
         raise ShardFailed(failures)
     return harvest.added
+
+
+def _prepare(providers: Providers, mailboxes: Sequence[Mailbox], run: Run) -> None:
+    """Let each provider ask at once what it can ask for all of them. Where that fails, the
+    mailboxes fail one by one."""
+    for connection in {mailbox.connection: None for mailbox in mailboxes}:
+        those = [mailbox for mailbox in mailboxes if mailbox.connection == connection]
+        try:
+            providers.of(connection).prepare(those, run.window)
+        except (MailboxError, ConfigurationError) as error:
+            log.warning("%s: %s", connection, error)
 
 
 def _done_before(folder: RunFolder, index: int) -> tuple[Collected, ...]:
