@@ -98,11 +98,19 @@ def post_delivery_response() -> None:
     def pin(folder: str) -> dict[str, Any]:
         return response.pin(Settings(), folder)
 
-    @task
+    @task(
+        retries=2,
+        retry_delay=timedelta(seconds=15),
+        retry_policy=MailboxRetryPolicy(),
+    )
     def match(folder: str) -> int:
         return response.match(Settings(), folder)
 
-    @task
+    @task(
+        retries=2,
+        retry_delay=timedelta(seconds=15),
+        retry_policy=MailboxRetryPolicy(),
+    )
     def make_plan(folder: str) -> list[dict[str, Any]]:
         return response.make_plan(Settings(), folder)
 

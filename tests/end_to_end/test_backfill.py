@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import socket
 import sqlite3
-import time
-from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import httpx
 import pytest
+from tests.end_to_end.scheduler import running, states, wait_until
 
 from local_system import check
-from local_system.system import COMPONENTS, Airflow, served_on, stop_process
+from local_system.system import Airflow
 
 if TYPE_CHECKING:
     from tests.end_to_end.conftest import System
@@ -58,37 +55,12 @@ def scheduled(
         "--messages", "5", "--mailboxes", "2",
         policy=tmp_path / "policy.yaml", feeds=tmp_path / "feeds.yaml",
     )  # fmt: skip
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    airflow = system.environment(
-        served_on(port) | {"AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.1"}
-    ).airflow
-    with ExitStack() as running:
-        for name, command in COMPONENTS.items():
-            process = airflow.start(command, f"{name}.log")
-            running.callback(stop_process, process)
-        wait_until(lambda: answers(port), 120)
+    airflow = system.environment({}).airflow
+    with running(airflow):
         wait_until(lambda: set(states(airflow)) == {"success"}, 180)
         # The tests refresh by themselves; of a paused DAG the scheduler takes no task of theirs.
         assert airflow.run(["dags", "pause", "refresh_indicators"], "pause.log") == 0
         yield system, airflow
-
-
-def answers(port: int) -> bool:
-    try:
-        url = f"http://127.0.0.1:{port}/api/v2/monitor/health"
-        return httpx.get(url, timeout=2).status_code == 200
-    except httpx.HTTPError:
-        return False
-
-
-def states(airflow: Airflow) -> Counter[str]:
-    """How many of the DAG's runs are in which state, read from Airflow's database: the command
-    for it takes seconds, and the scheduler needs them."""
-    query = "select state, count(*) from dag_run where dag_id = ? group by state"
-    with closing(sqlite3.connect(airflow.home / "airflow.db", timeout=30)) as db:
-        return Counter(dict(db.execute(query, ("post_delivery_response",))))
 
 
 def open_backfills(airflow: Airflow) -> int:
@@ -97,13 +69,6 @@ def open_backfills(airflow: Airflow) -> int:
     with closing(sqlite3.connect(airflow.home / "airflow.db", timeout=30)) as db:
         count: int = db.execute(query).fetchone()[0]
         return count
-
-
-def wait_until(true: Callable[[], bool], seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "it took too long"
-        time.sleep(1)
 
 
 def backfill(airflow: Airflow, first: datetime, last: datetime, behavior: str) -> None:
