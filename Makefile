@@ -38,8 +38,12 @@ install: $(PACKAGE) ## Make .venv with the pinned requirements (PYTHON=… choos
 
 .PHONY: test
 test: lint types floors ## Run all checks and all tests (PYTEST_ARGS="-k …" narrows them)
-	@$(call pytest,-m "not end_to_end" -n 2)
+	@$(call pytest,-m "not end_to_end and not official_clients" -n 2)
 	@$(call pytest,-m end_to_end)
+
+.PHONY: test-clients
+test-clients: $(DEV) ## Let clients of Microsoft Graph that others wrote use the local tenant
+	@$(call pytest,-m official_clients)
 
 .PHONY: fuzz
 fuzz: $(DEV) ## Give every parser damaged input (SECONDS=60), and count it
@@ -76,7 +80,8 @@ requirements: $(DEV) ## Compile the pinned requirements*.txt (UPGRADE=1 takes th
 	    --custom-compile-command "make requirements" "$$@"; }; \
 	compile requirements.in -o requirements.txt; \
 	compile requirements-dev.in -c requirements.txt -o requirements-dev.txt; \
-	compile requirements-production.in -c requirements.txt -o requirements-production.txt
+	compile requirements-production.in -c requirements.txt -o requirements-production.txt; \
+	compile tests/official_clients/requirements.in -o tests/official_clients/requirements.txt
 
 .PHONY: clean
 clean: ## Delete .venv, var/ and the tools' caches (`make down` first)

@@ -12,6 +12,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).parents[1]
 PROGRAM = ("dags", "docker", "include", "plugins")
 CHECKS = ("benchmarks", "tests")
+CLIENTS = REPOSITORY / "tests" / "official_clients"
 
 OWN = {"local_system", "local_tenant", "retract", "tests"}
 NEVER_IMPORTED = {
@@ -47,7 +48,12 @@ def named_in(file: str) -> set[str]:
 
 def imported_by(folders: tuple[str, ...]) -> set[str]:
     """Top-level modules that are neither Python's own nor this repository's."""
-    files = [file for folder in folders for file in (REPOSITORY / folder).rglob("*.py")]
+    files = [
+        file
+        for folder in folders
+        for file in (REPOSITORY / folder).rglob("*.py")
+        if file not in CLIENTS.glob("with_*.py")  # they run in an environment of their own
+    ]
     found: set[str] = set()
     for file in files:
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
@@ -71,6 +77,13 @@ def test_what_the_program_imports_is_named() -> None:
 
 def test_what_the_checks_import_is_named() -> None:
     assert unnamed(imported_by(CHECKS), "requirements-dev.in") == set()
+
+
+def test_the_official_clients_are_pinned_whole() -> None:
+    lines = (CLIENTS / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    pinned = [line for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    assert len(pinned) > len(named_in("tests/official_clients/requirements.in"))
+    assert [line for line in pinned if not re.match(r"[\w.-]+==[\w.]+( ;|$)", line)] == []
 
 
 def test_what_is_named_is_imported() -> None:

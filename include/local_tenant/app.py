@@ -11,6 +11,7 @@ from local_tenant.doorway import Doorway
 from local_tenant.google import batch, directory, gmail, groups, oauth
 from local_tenant.microsoft import graph, identity
 from local_tenant.microsoft.errors import GraphError
+from local_tenant.microsoft.paths import OneSpelling
 from local_tenant.state import TenantState
 
 
@@ -24,6 +25,7 @@ def make_app(state: TenantState) -> FastAPI:
         app.include_router(part.make_router(state), prefix=graph.PREFIX)
 
     app.add_middleware(Doorway, state=state)
+    app.add_middleware(OneSpelling)
 
     @app.exception_handler(GraphError)
     async def graph_refusal(request: Request, error: GraphError) -> Response:

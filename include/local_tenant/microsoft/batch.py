@@ -24,7 +24,8 @@ _SHOWN_HEADERS = {"content-type", "retry-after", "location", "preference-applied
 class Step(BaseModel):
     """One call of a batch."""
 
-    model_config = ConfigDict(extra="forbid")
+    # Microsoft's Python SDK sends "depends_on" besides, and the service takes its batches.
+    model_config = ConfigDict(extra="ignore")
 
     id: str
     method: str

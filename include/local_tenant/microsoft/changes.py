@@ -64,7 +64,9 @@ def make_router(state: TenantState) -> APIRouter:
 
     @router.post("/users/{user}/messages/{message_id}/move")
     async def move_message(access: writing, message_id: str, request: Request) -> Response:
-        wish = _read_body(MoveRequest, await request.body(), frozenset({"destinationId"}))
+        wish = _read_body(
+            MoveRequest, await request.body(), frozenset({"destinationId"}), action=True
+        )
         with state.store.lock:
             item = access.changeable_item(message_id)
             folder = access.folder(wish.destinationId)
@@ -104,8 +106,13 @@ def make_router(state: TenantState) -> APIRouter:
 Body = TypeVar("Body", bound=BaseModel)
 
 
-def _read_body(model: type[Body], raw: bytes, known: frozenset[str]) -> Body:
-    """Raises GraphError: what the service refuses, or what it takes and we do not."""
+def _read_body(
+    model: type[Body], raw: bytes, known: frozenset[str], *, action: bool = False
+) -> Body:
+    """An action's parameters are taken in any case: Microsoft's SDKs write DestinationId.
+
+    Raises GraphError: what the service refuses, or what it takes and we do not.
+    """
     try:
         found = json.loads(raw)
     except ValueError:
@@ -115,6 +122,9 @@ def _read_body(model: type[Body], raw: bytes, known: frozenset[str]) -> Body:
             "Unable to read JSON request payload. Please ensure Content-Type header is set and "
             "payload is of valid JSON format."
         )
+    if action:
+        spelt = {name.lower(): name for name in known}
+        found = {spelt.get(name.lower(), name): value for name, value in found.items()}
     for name in found:
         if name not in known and not name.startswith("@odata."):
             raise GraphError(
