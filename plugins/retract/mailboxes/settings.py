@@ -249,6 +249,8 @@ class GoogleWorkspaceSettings(ConnectionSettings):
     """Messages a listing asks for at once."""
     user_units_per_minute: int = Field(default=6000, gt=0)
     """Gmail's quota units for one user: 15,000 for projects from before May 2026."""
+    get_units: int = Field(default=20, gt=0)
+    """Gmail's quota units for reading one message: 5 for projects from before May 2026."""
     project_units_per_minute: int = Field(default=1_200_000, gt=0)
     """Gmail's quota units for the whole project, all workers together."""
     max_wait_seconds: float = Field(default=65, ge=0)

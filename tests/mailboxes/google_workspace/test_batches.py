@@ -261,3 +261,11 @@ def test_the_projects_quota_is_shared_out(patient: Make, bench: Bench) -> None:
     it = patient(project_units_per_minute=500, max_wait_seconds=0)
     found = it.mailboxes.locate(mine)
     assert sum(isinstance(one, Location) for one in found) == 25
+
+
+def test_a_project_for_which_a_look_costs_less_looks_more_often(
+    patient: Make, bench: Bench
+) -> None:
+    mine = [bench.deliver(str(number)) for number in range(50)]
+    it = patient(user_units_per_minute=250, get_units=5, max_wait_seconds=0)
+    assert all(isinstance(one, Location) for one in it.mailboxes.locate(mine))

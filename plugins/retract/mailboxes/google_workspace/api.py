@@ -210,6 +210,11 @@ class Caller:
         )
 
     @property
+    def get_units(self) -> int:
+        """What messages.get costs this project."""
+        return self._api.settings.get_units
+
+    @property
     def users(self) -> Any:
         """Gmail's users resource, to make requests with."""
         return self._line.gmail.users()

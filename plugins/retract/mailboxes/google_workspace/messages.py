@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from retract.mailboxes.google_workspace import quota
 from retract.mailboxes.google_workspace.answers import Message, parse
 from retract.mailboxes.google_workspace.api import Call, Caller
 from retract.mailboxes.settings import GoogleWorkspaceSettings
@@ -13,7 +12,7 @@ from retract.observables.mime import extract
 def look(gmail: Caller, message_id: str) -> Call:
     """Asks where a message lies."""
     request = gmail.messages.get(userId="me", id=message_id, format="minimal")
-    return Call(request, quota.GET_MESSAGE, f"look at a message of {gmail.user}")
+    return Call(request, gmail.get_units, f"look at a message of {gmail.user}")
 
 
 def headers(gmail: Caller, message_id: str) -> Call:
@@ -21,7 +20,7 @@ def headers(gmail: Caller, message_id: str) -> Call:
     request = gmail.messages.get(
         userId="me", id=message_id, format="metadata", metadataHeaders=["From", "Subject"]
     )
-    return Call(request, quota.GET_MESSAGE, f"look at a message of {gmail.user}")
+    return Call(request, gmail.get_units, f"look at a message of {gmail.user}")
 
 
 def looked(gmail: Caller, message_id: str) -> Message:
@@ -42,7 +41,7 @@ def read(
     request = gmail.messages.get(
         userId="me", id=message_id, format="raw", fields="id,labelIds,internalDate,raw"
     )
-    message = parse(Message, gmail.call(Call(request, quota.GET_MESSAGE, task)), task)
+    message = parse(Message, gmail.call(Call(request, gmail.get_units, task)), task)
     labels = message.labels if settings.trust_labels else ()
     raw = message.content(task)
     return message, extract(raw, trusted=settings.trusted_headers, labels=labels)
