@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Literal
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -52,6 +53,8 @@ class TenantSettings(BaseModel):
     """In ten minutes, per mailbox."""
     microsoft_app_requests: int = 130_000
     """In ten seconds, for the whole application; each call of a batch counts."""
+    expired_delta_status: Literal[400, 404, 410] = 410
+    """Which of the documented answers a delta token gets that leads nowhere any more."""
     hunting_calls: int = 45
     """Advanced hunting's, in a minute, for the whole tenant."""
     google_scopes: tuple[str, ...] = (

@@ -91,6 +91,7 @@ class MailboxAccess:
     named: str
     """How the caller named the user: id or user principal name."""
     prefer: Preferences
+    expired_delta_status: int
 
     def item(self, message_id: str) -> Item:
         """The message with this id, of the kind of id the call asked for.
@@ -186,7 +187,9 @@ def mailbox_gate(state: TenantState, *, writes: bool) -> Gate:
             if not granted:
                 raise throttled(1, "Application is over its MailboxConcurrency limit.")
             await asyncio.sleep(state.settings.latency_seconds)
-            yield MailboxAccess(mailbox, user, read_preferences(request))
+            yield MailboxAccess(
+                mailbox, user, read_preferences(request), state.settings.expired_delta_status
+            )
 
     return gate
 

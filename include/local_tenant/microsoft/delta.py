@@ -94,7 +94,7 @@ def _token(access: MailboxAccess, query: Mapping[str, str], allowed: tuple[str, 
             token = token.model_copy(update={"until": access.mailbox.last_change})
     known = token.since or token.until
     if not access.mailbox.forgotten_before <= known <= access.mailbox.last_change:
-        raise sync_state_not_found()
+        raise sync_state_not_found(access.expired_delta_status)
     return token
 
 

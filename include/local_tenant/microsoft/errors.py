@@ -114,10 +114,14 @@ def too_many_requests(retry_after_seconds: int) -> GraphError:
     )
 
 
-def sync_state_not_found() -> GraphError:
-    """A delta token that leads nowhere any more."""
+def sync_state_not_found(status: int = 410) -> GraphError:
+    """A delta token that leads nowhere any more.
+
+    "410 Gone", and for Outlook "a 40X-series error with error codes such as syncStateNotFound":
+    the delta query overview, which promises neither for good.
+    """
     return GraphError(
-        410,
-        "SyncStateNotFound",
+        status,
+        "SyncStateNotFound" if status == 410 else "syncStateNotFound",
         "The sync state generation is not found; generation=1;[highest=2][2].",
     )

@@ -8,6 +8,7 @@ import pytest
 
 from local_tenant.mailbox import Provider
 from local_tenant.microsoft import delta
+from local_tenant.state import TenantSettings
 
 USER = "anna@north.example"
 INBOX = f"users/{USER}/mailFolders/inbox/messages/delta"
@@ -151,3 +152,20 @@ def test_times_are_compared_as_times(graph, tenant):
     ):
         answer = graph.get(f"users/{USER}/messages?$filter=receivedDateTime ge {text}")
         assert len(answer.json()["value"]) == found, text
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [(410, "SyncStateNotFound"), (404, "syncStateNotFound"), (400, "syncStateNotFound")],
+)
+def test_an_expired_token_gets_any_of_the_documented_answers(
+    running_tenants, graph_of, status, code
+):
+    tenant = running_tenants(settings=TenantSettings(expired_delta_status=status))
+    mailbox = tenant.add_mailbox(USER)
+    graph = graph_of(tenant)
+    links = [full_round(graph, url)[1] for url in (INBOX, f"users/{USER}/mailFolders/delta")]
+    tenant.state.store.forget_changes(mailbox)
+    for link in links:
+        refused = graph.get(link)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (status, code)
