@@ -92,7 +92,8 @@ class SimulatedMailbox:
 
     def all(self, calls: Sequence[Call], answer: type[BaseModel]) -> list[Any]:
         self.requests += -(-len(calls) // 20)
-        return [self._answer(call, answer) for call in calls]
+        # The calls of a batch are made in any order: here, the last one first.
+        return [self._answer(call, answer) for call in reversed(calls)][::-1]
 
     def contents(self, calls: Iterable[Call]) -> Iterator[bytes | MailboxError]:
         for call in calls:

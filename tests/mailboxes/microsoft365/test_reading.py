@@ -118,6 +118,44 @@ def test_a_message_filed_between_two_readings_is_told_though_no_delta_tells_it(
     assert found == ["m0"]
 
 
+def test_a_message_that_tarries_is_told_though_it_was_stamped_before_the_last_reading(
+    box: SimulatedMailbox,
+) -> None:
+    box.moves_are_told = False
+    _, watermark = read(box)
+    box.move(box.put("inbox", NOW - HOUR / 2), "archive")
+    found, _ = read(box, watermark=watermark, now=NOW + 5 * HOUR)
+    assert found == ["m0"]
+
+
+def test_what_is_thrown_away_during_a_reading_is_found_among_recoverable_items(
+    box: SimulatedMailbox,
+) -> None:
+    box.offers_delta = False
+    box.put("inbox", NOW - 3 * HOUR)
+
+    def meanwhile() -> None:
+        if any("/messages/delta" in call.path for call in box.calls) and len(box._log) == 1:
+            box.move("m0", RECOVERABLE)
+
+    box.meanwhile = meanwhile
+    found, watermark = read(box)
+    assert found == ["m0"]
+    box.put("inbox", NOW)
+    box.meanwhile = lambda: box.move("m2", RECOVERABLE) if _listed_all(box) else None
+    before = len(box.calls)
+    found, _ = read(box, known=found, watermark=watermark, now=NOW + 5 * HOUR)
+    assert found == ["m2"]
+    asked = [call.path.partition("?")[0] for call in box.calls[before:]]
+    assert asked.index(f"/users/mailbox-1/mailFolders/{RECOVERABLE}/messages") > asked.index(
+        "/users/mailbox-1/messages"
+    )
+
+
+def _listed_all(box: SimulatedMailbox) -> bool:
+    return box.calls[-1].path.startswith("/users/mailbox-1/messages?")
+
+
 def test_what_is_deleted_while_pages_are_read_shifts_nothing_out_of_sight(
     box: SimulatedMailbox,
 ) -> None:
@@ -218,7 +256,7 @@ def test_a_window_of_the_past_leaves_no_watermark_and_follows_nothing(
 
 
 def test_what_came_after_a_window_is_told_by_the_next_reading(box: SimulatedMailbox) -> None:
-    box.put("inbox", NOW - HOUR)
+    box.put("inbox", NOW - 2 * HOUR)
     found, watermark = read(box, window=Window(NOW - DAY, NOW - 3 * HOUR))
     assert found == []
     assert read(box, window=Window(NOW - DAY, NOW), watermark=watermark)[0] == ["m0"]
