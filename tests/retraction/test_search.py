@@ -8,7 +8,7 @@ from words import RUN, START, DyingLedger, TurnableClock, act, copy, recorded
 
 from retract.errors import AuthenticationFailed, MailboxError, OutcomeUnknown, Throttled
 from retract.model import Action, Copy, Location, Place, State
-from retract.retraction.act import MailboxResult
+from retract.retraction.act import MailboxResult, act_on_mailboxes
 from retract.retraction.ledger import Ledger
 from retract.retraction.search import MOST_CANDIDATES
 
@@ -220,6 +220,20 @@ def test_a_copy_that_the_plan_holds_itself_stands_for_no_other(bench):
     assert bench.act(retractions).counts == {State.GONE: 1, State.DONE: 1}
     assert bench.outcome(ONE).reason == "no longer in the mailbox"
     assert len(bench.provider.effects) == 1
+
+
+def test_a_copy_whose_turn_in_the_plan_is_yet_to_come_stands_for_no_other(bench):
+    two = replace(copy(2), internet_message_id=ONE.internet_message_id)
+    bench.provider.deliver(two, content=content_of(ONE))
+    retractions = recorded(bench.ledger, ONE, two)
+    del bench.provider.locations["m1"]
+    to_do = {retractions[0].mailbox_key: retractions}
+    clock = bench.clock
+
+    (result,) = act_on_mailboxes(to_do, bench.provider, bench.ledger, RUN, clock, wave=1).values()
+
+    assert result.counts == {State.GONE: 1, State.DONE: 1}
+    assert bench.outcome(ONE).reason == "no longer in the mailbox"
 
 
 def test_a_copy_that_the_ledger_has_dealt_with_stands_for_no_other(bench):

@@ -172,7 +172,7 @@ def in_turn(world: World, schedule: list[Happening]) -> Callable[[], None]:
     return turn
 
 
-@settings(max_examples=80, deadline=timedelta(seconds=20))
+@settings(max_examples=40, deadline=timedelta(seconds=20))
 @given(
     drawn=copies_drawn,
     actions=st.tuples(ACTIONS, ACTIONS),
