@@ -94,18 +94,17 @@ class Scene:
         self, plan: Plan, *, lease: timedelta = LEASE, attempts: int = 60, pause: float = 400
     ) -> dict[str, MailboxResult]:
         """Attempt after attempt, as Airflow's retries would, until nothing is unfinished and what
-        fails fails again."""
+        fails fails again and again."""
         to_do = plan.by_mailbox()
         with self.mailboxes() as provider, Ledger(self.ledger_url) as ledger:
-            failed = -1
+            failed = [-1, -1, -1]
             for _ in range(attempts):
                 results = act_on_mailboxes(
                     to_do, provider, ledger, plan.run_id, self.clock, lease=lease, sleep=self._wait
                 )
-                failed_before, failed = failed, sum(r.failed for r in results.values())
-                if failed in (0, failed_before) and not any(
-                    result.unfinished for result in results.values()
-                ):
+                failed = [*failed[1:], sum(result.failed for result in results.values())]
+                is_final = failed[-1] == 0 or len(set(failed)) == 1
+                if is_final and not any(result.unfinished for result in results.values()):
                     return results
                 self.clock.turn(pause)
         raise AssertionError(

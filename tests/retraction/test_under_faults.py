@@ -48,6 +48,14 @@ def test_the_ledger_says_what_the_tenant_knows_under(
     assert (State.FAILED in ended) is (name == "vanishing_mailboxes")
 
 
+def test_a_deletion_whose_answer_was_lost_is_ours_though_the_second_call_finds_nothing(
+    provider: Provider, tmp_path: Path
+) -> None:
+    with scene(provider, tmp_path, action=Action.HARD_DELETE, mailboxes=3, each=1) as stage:
+        reset = FaultProfile(reset_after=1, most_each=1)
+        assert act_and_compare(stage, reset, seed=1) == {State.DONE: 3}
+
+
 def test_answers_that_come_after_the_timeout_are_looked_after(
     provider: Provider, tmp_path: Path
 ) -> None:

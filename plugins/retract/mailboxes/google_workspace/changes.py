@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from retract.errors import MailboxError, OutcomeUnknown, Throttled
+from retract.errors import MailboxError, MessageNotFound, OutcomeUnknown, Throttled
 from retract.mailboxes.google_workspace import quota
 from retract.mailboxes.google_workspace.api import Call, Caller
 from retract.model import Place
@@ -56,7 +56,16 @@ def _put_at_once(
 
 def _put_each(gmail: Caller, message_ids: Sequence[str], place: Place) -> list[MailboxError | None]:
     answers = gmail.answers([_one(gmail, message_id, place) for message_id in message_ids])
-    return [answer if isinstance(answer, MailboxError) else None for answer in answers]
+    told = [answer if isinstance(answer, MailboxError) else None for answer in answers]
+    return [_perhaps_deleted(answer) for answer in told] if place is Place.PURGED else told
+
+
+def _perhaps_deleted(answer: MailboxError | None) -> MailboxError | None:
+    """Not found may be what our own call did: httplib2 sends a request again, unasked, where
+    the connection ended before its answer came."""
+    if isinstance(answer, MessageNotFound):
+        return OutcomeUnknown(f"{answer}; it may have been deleted by this call, sent twice")
+    return answer
 
 
 def _one(gmail: Caller, message_id: str, place: Place) -> Call:
