@@ -35,7 +35,17 @@ from retract.errors import (
     TenantUnreachable,
     Throttled,
 )
-from retract.model import Action, Copy, Extraction, Location, Mailbox, Place, Provider, Window
+from retract.model import (
+    Action,
+    Copy,
+    Extraction,
+    Location,
+    Mailbox,
+    Place,
+    Provider,
+    Watermark,
+    Window,
+)
 
 SECOND = timedelta(seconds=1)
 # httplib2 leaves a socket that did not connect to the garbage collector.
@@ -180,6 +190,45 @@ def test_a_message_that_vanishes_while_being_collected_is_left_out(bench: Bench)
         bench.box, item, at=bench.now, operation="test", status=200, place=TenantPlace.GONE
     )
     assert [message.extraction.subject for message in found] == [str(n) for n in range(58, 0, -1)]
+
+
+def test_a_reading_goes_on_from_the_watermark_of_the_one_before(bench: Bench) -> None:
+    window = Window(bench.now - timedelta(days=3), bench.now)
+    old = bench.deliver("old", bench.now - timedelta(days=2))
+    first = bench.mailboxes.collect(bench.mailbox, window, ())
+    assert [message.copy for message in first] == [old]
+    assert first.watermark is not None
+    assert first.watermark.since <= window.start
+    new = bench.deliver_to(Place.JUNK, "new", bench.now)
+    later = bench.mailboxes.collect(bench.mailbox, window, {old.message_id}, first.watermark)
+    assert [message.copy for message in later] == [new]
+    assert later.watermark is not None
+
+
+def test_a_watermark_that_expired_or_says_nothing_means_reading_anew(bench: Bench) -> None:
+    window = Window(bench.now - timedelta(days=3), bench.now)
+    old = bench.deliver("old", bench.now - timedelta(days=2))
+    first = bench.mailboxes.collect(bench.mailbox, window, ())
+    assert len(list(first)) == 1
+    bench.tenant.state.store.forget_changes(bench.box)
+    new = bench.deliver("new", bench.now - timedelta(days=1))
+    for watermark in (first.watermark, Watermark(window.start, "of another program")):
+        again = bench.mailboxes.collect(bench.mailbox, window, {old.message_id}, watermark)
+        assert [message.copy for message in again] == [new]
+        assert again.watermark is not None
+
+
+def test_a_window_of_the_past_is_read_whole_and_leaves_no_watermark(bench: Bench) -> None:
+    past = Window(bench.now - timedelta(days=9), bench.now - timedelta(days=5))
+    copy = bench.deliver("then", bench.now - timedelta(days=7))
+    bench.deliver("later", bench.now - timedelta(days=1))
+    recent = bench.mailboxes.collect(
+        bench.mailbox, Window(bench.now - timedelta(days=2), bench.now), ()
+    )
+    assert len(list(recent)) == 1
+    reading = bench.mailboxes.collect(bench.mailbox, past, (), recent.watermark)
+    assert [message.copy for message in reading] == [copy]
+    assert reading.watermark is None
 
 
 # ---- retract and locate ------------------------------------------------------------------
