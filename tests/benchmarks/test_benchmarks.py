@@ -15,6 +15,7 @@ SMALL = {
     "extraction.py": ["--rounds", "1"],
     "urls.py": ["--count", "200"],
     "feeds.py": ["--urls", "500", "--objects", "100"],
+    "retractions.py": ["--mailboxes", "3", "--messages", "1", "--rounds", "1"],
     "scale.py": ["--mailboxes", "10", "--tasks", "1"],
 }
 
