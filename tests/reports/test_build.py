@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -20,7 +21,7 @@ from retract.model import (
 )
 from retract.reevaluation.held_back import HeldBackHit, HeldBackHits
 from retract.reports.build import MAX_BEATEN, judged_by_day, sources_of
-from retract.reports.model import Result, SourceFacts
+from retract.reports.model import Exposure, Result, SourceFacts
 from retract.retraction.plan import SkipReason
 
 
@@ -59,6 +60,8 @@ def test_golden_counts(
         "by_action": {"junk": 1, "soft_delete": 7},
         "by_provider": {"microsoft365": 6, "google_workspace": 2},
         "skipped_by_reason": {"protected_mailbox": 1, "already_done": 2},
+        "by_exposure": {"read": 7},
+        "unwatched_by_reason": {},
     }
     assert made.counts.skipped == 3
     assert [copy.result for copy in made.copies[:3]] == ["failed", "unfinished", "done"]
@@ -75,9 +78,86 @@ def test_a_done_copy_tells_where_it_was_and_where_it_is(
 ) -> None:
     copy = planned(3)
     [row] = report(make_plan([copy]), [outcome(copy)]).copies
-    assert (row.was.place, row.was.folder, row.was_read) == (Place.INBOX, "Inbox", True)
+    assert (row.was.place, row.was.folder) == (Place.INBOX, "Inbox")
+    assert row.exposure is Exposure.READ
     assert (row.now.place, row.now.folder) == (Place.TRASH, "Deleted Items")
     assert row.time_to_result == timedelta(hours=3, minutes=1)
+
+
+@pytest.mark.parametrize(
+    ("marks", "exposure"),
+    [
+        ({}, Exposure.UNREAD),
+        ({"is_read": True}, Exposure.READ),
+        ({"is_read": True, "replied": True}, Exposure.REPLIED),
+        ({"is_read": True, "replied": True, "forwarded": True}, Exposure.FORWARDED),
+        ({"is_read": True, "replied": False, "forwarded": False}, Exposure.READ),
+    ],
+)
+def test_what_the_owner_had_done_with_it_is_told_by_the_worst(
+    planned: Any,
+    make_plan: Any,
+    outcome: Any,
+    report: Any,
+    marks: dict[str, bool],
+    exposure: Exposure,
+) -> None:
+    copy = planned(1)
+    before = Location(Place.INBOX, **marks)
+    made = report(make_plan([copy]), [outcome(copy, location_before=before)])
+    assert made.copies[0].exposure is exposure
+    assert made.counts.by_exposure == {exposure: 1}
+    assert len(made.met_by_owner) == (exposure is not Exposure.UNREAD)
+
+
+def test_who_passed_it_on_comes_before_who_read_it(
+    planned: Any, make_plan: Any, outcome: Any, report: Any
+) -> None:
+    copies = [planned(number) for number in range(3)]
+    befores = [
+        Location(Place.INBOX, is_read=True),
+        Location(Place.INBOX, is_read=True, replied=True),
+        Location(Place.INBOX, is_read=True, forwarded=True),
+    ]
+    outcomes = [outcome(c, location_before=b) for c, b in zip(copies, befores, strict=True)]
+    met = report(make_plan(copies), outcomes).met_by_owner
+    assert [copy.exposure for copy in met] == [
+        Exposure.FORWARDED,
+        Exposure.REPLIED,
+        Exposure.READ,
+    ]
+
+
+def test_a_message_found_under_another_id_is_a_copy_of_the_report(
+    planned: Any, make_plan: Any, outcome: Any, report: Any
+) -> None:
+    copy = planned(1)
+    gone = outcome(copy, State.GONE, reason="now under another id")
+    its = replace(gone.copy, message_id="another")
+    found = replace(outcome(copy), copy=its)
+    made = report(make_plan([copy]), [gone, found])
+    assert sorted((one.result, one.message_id) for one in made.copies) == [
+        (Result.DONE, "another"),
+        (Result.GONE, copy.message_id),
+    ]
+    assert made.counts.by_result == {Result.DONE: 1, Result.GONE: 1}
+
+
+def test_what_is_amiss_is_counted_by_reason_whatever_the_mailbox(
+    planned: Any, make_plan: Any, outcome: Any, report: Any
+) -> None:
+    copies = [planned(number) for number in range(4)]
+    outcomes = [
+        outcome(copies[0], State.FAILED, reason=f"denied in {copies[0].mailbox}"),
+        outcome(copies[1], State.FAILED, reason=f"denied in {copies[1].mailbox}"),
+        outcome(copies[2], State.PLANNED, reason="throttled"),
+        outcome(copies[3]),
+    ]
+    troubles = report(make_plan(copies), outcomes).troubles
+    assert [(one.result, one.reason, one.copies, one.mailboxes) for one in troubles] == [
+        (Result.FAILED, "denied in the mailbox", 2, 2),
+        (Result.UNFINISHED, "throttled", 1, 1),
+    ]
 
 
 def test_labels_stand_in_for_a_folder(

@@ -52,7 +52,7 @@ def test_json_is_exact(hostile: RunReport) -> None:
     assert text.isascii()
     assert RunReport.model_validate_json(text) == hostile
     assert json.loads(text)["copies"][0]["subject"] == HOSTILE
-    assert json.loads(text)["format"] == 2
+    assert json.loads(text)["format"] == 3
 
 
 @pytest.mark.parametrize("separator", [",", ";"])
@@ -72,7 +72,7 @@ def test_csv_has_every_copy_and_its_matches(hostile: RunReport) -> None:
     assert list(table.columns) == list(COLUMNS)
     assert list(table["result"]) == ["failed", "done", "left_alone"]
     assert list(table["note"][1:]) == ["", "already_done"]
-    assert list(table["read_before"]) == ["yes", "yes", ""]
+    assert list(table["exposure"]) == ["read", "read", ""]
     assert table["place_now"][1] == "trash (Deleted Items)"
     assert table["indicators"][0] == "'" + FORMULA
     assert list(table["matches"]) == [1, 1, 1]

@@ -30,6 +30,7 @@ from retract.reports.model import (
     CopyResult,
     Counts,
     DayFacts,
+    Exposure,
     MailboxFacts,
     Result,
     RuleFacts,
@@ -37,11 +38,12 @@ from retract.reports.model import (
     RunReport,
     SourceFacts,
     Timing,
+    Trouble,
     Versions,
     Where,
 )
 from retract.retraction.plan import JudgedCopy, OverruledReason, Plan, Skipped, SkipReason
-from retract.retraction.records import Outcome
+from retract.retraction.records import Outcome, mailbox_key
 
 Word = TypeVar("Word", bound=StrEnum)
 
@@ -89,6 +91,7 @@ def make_report(
     finished = {copy_id for copy_id, outcome in by_copy.items() if outcome.finished}
     skipped = [copy for copy in plan.skipped if copy.copy_id not in finished]
     planned = [*plan.retractions, *(c for c in plan.skipped if c.copy_id in finished)]
+    planned += _under_another_id(planned, by_copy)
     copies = sorted((_result(c, by_copy.get(c.copy_id), plan.mode) for c in planned), key=_order)
     return RunReport(
         run=run,
@@ -99,6 +102,7 @@ def make_report(
         problems=tuple(problems),
         copies=tuple(copies),
         skipped=tuple(skipped),
+        troubles=_troubles(copies),
         mailboxes=_mailboxes(copies, skipped, mailbox_problems or {}),
         days=_days(copies, judged_by_day),
         sources=_sources(plan, sources),
@@ -148,10 +152,59 @@ def _result(planned: JudgedCopy, outcome: Outcome | None, mode: Mode) -> CopyRes
         result=_RESULT[outcome.state],
         result_at=outcome.at,
         was=_where(before),
-        was_read=None if before is None else before.is_read,
+        exposure=_exposure(before),
         now=_where(outcome.location_after),
         note=outcome.reason,
     )
+
+
+def _under_another_id(
+    planned: Sequence[JudgedCopy], outcomes: Mapping[str, Outcome]
+) -> list[JudgedCopy]:
+    """The copies that the run found in the place of planned ones whose id led to nothing: the
+    same messages under other ids, with outcomes of their own."""
+    known = {copy.copy_id for copy in planned}
+    same = {(copy.mailbox_key, copy.internet_message_id): copy for copy in planned}
+    found = []
+    for copy_id, outcome in outcomes.items():
+        if copy_id in known or not outcome.finished:
+            continue
+        told = same.get((mailbox_key(outcome.copy), outcome.copy.internet_message_id))
+        if told is not None:
+            its = {"copy_id": copy_id, "message_id": outcome.copy.message_id}
+            found.append(JudgedCopy(**_fields(told) | its))
+    return found
+
+
+def _exposure(before: Location | None) -> Exposure | None:
+    if before is None:
+        return None
+    if before.forwarded:
+        return Exposure.FORWARDED
+    if before.replied:
+        return Exposure.REPLIED
+    return Exposure.READ if before.is_read else Exposure.UNREAD
+
+
+def _troubles(copies: Sequence[CopyResult]) -> tuple[Trouble, ...]:
+    """Why copies failed or are unfinished: one row a reason."""
+    amiss: dict[tuple[Result, str], list[CopyResult]] = {}
+    for copy in copies:
+        if copy.result in (Result.FAILED, Result.UNFINISHED):
+            # The mailbox's own name would make every mailbox a reason of its own.
+            reason = copy.note.replace(copy.mailbox, "the mailbox")
+            amiss.setdefault((copy.result, reason or "no reason was written down"), []).append(copy)
+    rows = [
+        Trouble(
+            result=result,
+            reason=reason,
+            copies=len(those),
+            mailboxes=len({copy.mailbox_key for copy in those}),
+            example=those[0].mailbox,
+        )
+        for (result, reason), those in amiss.items()
+    ]
+    return tuple(sorted(rows, key=lambda row: (-row.copies, row.reason)))
 
 
 def _fields(planned: JudgedCopy) -> dict[str, Any]:
@@ -189,6 +242,7 @@ def _counts(
         by_action=_tally(Action, (copy.action for copy in copies)),
         by_provider=_tally(Provider, (copy.provider for copy in copies)),
         skipped_by_reason=_tally(SkipReason, (copy.reason for copy in skipped)),
+        by_exposure=_tally(Exposure, (copy.exposure for copy in copies if copy.exposure)),
         unwatched_by_reason=_tally(UnwatchedReason, (one.reason for one in unwatched)),
     )
 

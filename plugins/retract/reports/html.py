@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from retract.reports.model import Result, RunReport
+from retract.reports.model import Exposure, Result, RunReport
 from retract.reports.page import copies, render_page
 from retract.reports.plots import plots
 from retract.retraction.plan import SkipReason
@@ -16,6 +16,10 @@ MAX_REASONS: Final = 10
 """Matches shown for one copy, or indicators for one allow rule."""
 MAX_RULES: Final = 50
 MAX_HELD_BACK: Final = 50
+MAX_MET: Final = 200
+"""Copies shown that their owners had read, answered or passed on."""
+MAX_TROUBLES: Final = 50
+MAX_UNWATCHED: Final = 200
 
 
 def render_html(report: RunReport) -> str:
@@ -31,7 +35,10 @@ def render_html(report: RunReport) -> str:
         rules=report.rules[:MAX_RULES],
         held_back=report.held_back.top[:MAX_HELD_BACK],
         max_reasons=MAX_REASONS,
-        was_read=sum(bool(copy.was_read) for copy in report.copies),
+        met=report.met_by_owner[:MAX_MET],
+        troubles=report.troubles[:MAX_TROUBLES],
+        unwatched=report.unwatched[:MAX_UNWATCHED],
+        Exposure=Exposure,
         Result=Result,
         SkipReason=SkipReason,
     )

@@ -26,7 +26,7 @@ from retract.policy import PolicyRow
 from retract.reevaluation.held_back import HeldBackHits
 from retract.retraction.plan import JudgedCopy, Skipped, SkipReason
 
-FORMAT_VERSION: Final = 2
+FORMAT_VERSION: Final = 3
 """Of the JSON file; a change that a reader of the file would notice raises it."""
 
 
@@ -85,6 +85,15 @@ class Where(_Facts):
     """Folder or labels as the provider names them."""
 
 
+class Exposure(StrEnum):
+    """What the mailbox's owner had done with a copy before it was moved; what is worst first."""
+
+    FORWARDED = "forwarded"
+    REPLIED = "replied"
+    READ = "read"
+    UNREAD = "unread"
+
+
 class CopyResult(JudgedCopy):
     """A copy the run planned to act on, and what became of it."""
 
@@ -93,8 +102,9 @@ class CopyResult(JudgedCopy):
     """When the result was established; None in preview and for what is unfinished."""
     was: Where | None = None
     """Where it was before the run acted."""
-    was_read: bool | None = None
-    """Whether it had been opened by then; None when nobody looked."""
+    exposure: Exposure | None = None
+    """The worst that its owner had done with it by then; None when nobody looked. Who only read
+    it may have answered it all the same, where the provider does not tell."""
     now: Where | None = None
     """Where it was seen last."""
     note: str = ""
@@ -104,6 +114,17 @@ class CopyResult(JudgedCopy):
     def time_to_result(self) -> timedelta | None:
         """From delivery to the result."""
         return None if self.result_at is None else self.result_at - self.received_at
+
+
+class Trouble(_Facts):
+    """One reason why copies failed or are unfinished."""
+
+    result: Result
+    reason: str
+    copies: int
+    mailboxes: int
+    example: str
+    """One of the mailboxes."""
 
 
 class MailboxFacts(_Facts):
@@ -187,6 +208,8 @@ class Counts(_Facts):
     skipped_by_reason: dict[SkipReason, int]
     """Copies that were judged to be something, or would be but for an allow rule, and are not
     planned."""
+    by_exposure: dict[Exposure, int] = {}
+    """Planned copies by what their owners had done with them before; those looked at."""
     unwatched_by_reason: dict[UnwatchedReason, int] = {}
     """Addresses of the connections whose mail is not judged."""
 
@@ -209,6 +232,8 @@ class RunReport(_Facts):
     copies: tuple[CopyResult, ...]
     """Failures first, then the gravest, then the newest."""
     skipped: tuple[Skipped, ...]
+    troubles: tuple[Trouble, ...]
+    """Why copies failed or are unfinished, the reason of the most copies first."""
     mailboxes: tuple[MailboxFacts, ...]
     """Those with something planned, skipped or wrong; what is wrong comes first."""
     days: tuple[DayFacts, ...]
@@ -236,6 +261,12 @@ class RunReport(_Facts):
         return by_result.get(Result.FAILED, 0) + by_result.get(Result.UNFINISHED, 0)
 
     @property
+    def met_by_owner(self) -> tuple[CopyResult, ...]:
+        """The copies that their owners had read, answered or passed on; the worst first."""
+        met = [copy for copy in self.copies if copy.exposure not in (None, Exposure.UNREAD)]
+        return tuple(sorted(met, key=lambda copy: _EXPOSURE_RANK[copy.exposure]))
+
+    @property
     def failed(self) -> bool:
         """Whether something needs a person: such a run ends red."""
         return bool(
@@ -243,6 +274,9 @@ class RunReport(_Facts):
             or self.needing_attention
             or any(mailbox.problem for mailbox in self.mailboxes)
         )
+
+
+_EXPOSURE_RANK: Final = {exposure: rank for rank, exposure in enumerate((*Exposure, None))}
 
 
 class ReportSummary(_Facts):

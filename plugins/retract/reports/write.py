@@ -33,7 +33,7 @@ COLUMNS: Final = (
     "note",
     "place_before",
     "place_now",
-    "read_before",
+    "exposure",
     "matches",
     "sources",
     "indicators",
@@ -108,7 +108,7 @@ def _planned_row(copy: CopyResult) -> dict[str, object]:
         "note": spreadsheet_safe(copy.note),
         "place_before": _place(copy.was),
         "place_now": _place(copy.now),
-        "read_before": "" if copy.was_read is None else "yes" if copy.was_read else "no",
+        "exposure": copy.exposure or "",
     }
 
 
