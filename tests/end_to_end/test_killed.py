@@ -80,7 +80,7 @@ def system(start_system: Callable[..., System], tmp_path: Path) -> System:
         {
             "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
             "RETRACT_MAX_SHARDS": "2",
-            "RETRACT_LEASE_SECONDS": "10",
+            "RETRACT_LEASE_SECONDS": "15",
             **{name: with_timeout(system, name) for name in connections(system)},
         }
     )
@@ -166,7 +166,7 @@ def test_after_a_kill_in_the_middle_the_retry_moves_the_rest_and_nothing_twice(
     add_dag(system, FIRST)
     with running(system.airflow) as processes:
         wait_until(lambda: planned(system, FIRST), 180, every=0.1)
-        slow_down(system, 1.0)
+        slow_down(system, 0.2)
         wait_until(lambda: sum(moves(system).values()) > 0, 120, every=0.1)
         assert kill_acting(system, processes["scheduler"].pid) > 0
         before = sum(moves(system).values())
@@ -186,7 +186,7 @@ def test_two_dags_that_act_on_the_same_mailboxes_move_nothing_twice(system: Syst
     add_dag(system, SECOND)
     with running(system.airflow) as processes:
         wait_until(lambda: planned(system, FIRST) or planned(system, SECOND), 180, every=0.1)
-        slow_down(system, 1.0)
+        slow_down(system, 0.2)
         wait_until(lambda: planned(system, FIRST) and planned(system, SECOND), 120, every=0.1)
         wait_until(lambda: sum(moves(system).values()) > 10, 120, every=0.1)
         assert kill_acting(system, processes["scheduler"].pid) > 0
