@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from retract.errors import MailboxError, Throttled
+from retract.errors import MailboxError, MessageNotFound, Throttled
 from retract.mailboxes.described import LATE, DescribedMailboxes
 from retract.model import (
     CollectedMessage,
     Copy,
+    Disposition,
     Extraction,
     Found,
     Location,
@@ -56,6 +57,10 @@ class Box:
     """By message id: what is found, and the URL in its content."""
     looked_for: list[str] = field(default_factory=list)
     fails: MailboxError | None = None
+    content_fails: MailboxError | None = None
+
+    def now(self) -> datetime:
+        return NOW
 
     def put(self, message_id: str, *, subject: str = "Hello", url: str = BAD, **facts: Any) -> None:
         known: dict[str, Any] = {"sender_address": "a@evil.example", "received_at": NOW}
@@ -72,7 +77,8 @@ class Box:
 
     def read(self, copies: Sequence[Copy]) -> list[Extraction | MailboxError]:
         return [
-            Extraction(
+            self.content_fails
+            or Extraction(
                 "<1@x>",
                 "Hello",
                 "a@evil.example",
@@ -131,11 +137,86 @@ def test_a_message_with_a_forged_message_id_has_no_other_judged_by_it(
     assert read(box, told)[0] == []
 
 
-def test_of_several_that_agree_only_those_with_the_content_told_of_are_taken() -> None:
+def urls_of(messages: Iterable[CollectedMessage]) -> dict[str, set[str]]:
+    """By message id, the URLs that it is judged by."""
+    return {
+        message.copy.message_id: {
+            one.value for one in message.extraction.observables if one.type is ObservableType.URL
+        }
+        for message in messages
+    }
+
+
+def test_several_that_agree_are_each_judged_by_their_own_content() -> None:
     box, told = Box(), Told([described()])
     box.put("bad")
     box.put("good", url="https://north.example/news")
-    assert [one.copy.message_id for one in read(box, told)[0]] == ["bad"]
+    assert urls_of(read(box, told)[0]) == {"bad": {BAD}, "good": {"https://north.example/news"}}
+
+
+@pytest.mark.parametrize("apart", [timedelta(0), timedelta(minutes=1)])
+def test_who_sends_another_message_with_the_facts_of_one_has_that_one_not_judged_by_his(
+    apart: timedelta,
+) -> None:
+    """His own was told of by the gateway and dropped behind it."""
+    own = described(urls=["https://north.example/news"])
+    forged = described(received_at=NOW + apart, urls=[BAD], disposition="malicious")
+    box = Box()
+    box.put("good", url="https://north.example/news")
+    (message,), _ = read(box, Told([own, forged]))
+    assert urls_of([message]) == {"good": {"https://north.example/news"}}
+    assert message.extraction.delivered_disposition is Disposition.UNKNOWN
+    # Nor where his own is told of by a later reading.
+    _, watermark = read(box, Told([own]))
+    (message,), _ = read(box, Told([own, forged]), watermark)
+    assert urls_of([message]) == {"good": {"https://north.example/news"}}
+
+
+@pytest.mark.parametrize(
+    ("error", "problems"), [(MailboxError("cannot be converted"), 1), (MessageNotFound("gone"), 0)]
+)
+def test_of_several_that_agree_one_without_content_is_kept_with_its_problem(
+    error: MailboxError, problems: int
+) -> None:
+    box, told = Box(content_fails=error), Told([described()])
+    box.put("one")
+    box.put("other")
+    found, _ = read(box, told)
+    assert [len(one.extraction.problems) for one in found] == [1, 1][: 2 * problems]
+
+
+def test_a_message_that_the_service_refuses_to_look_for_keeps_no_mailbox_from_being_read(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    box = Box(fails=MailboxError("Microsoft Graph refused: HTTP 400"))
+    assert read(box, Told([described()]))[0] == []
+    assert "HTTP 400" in caplog.text
+
+
+@pytest.mark.parametrize("ahead", [timedelta(hours=3), timedelta(days=4000)])
+def test_a_delivery_that_is_to_come_has_none_passed_over_until_then(ahead: timedelta) -> None:
+    box, told = Box(), Told([described(internet_message_id="<2@x>", received_at=NOW + ahead)])
+    _, watermark = read(box, told)
+    told.messages.append(described(received_at=NOW - timedelta(hours=12)))
+    box.put("m1", received_at=NOW - timedelta(hours=12))
+    assert len(read(box, told, watermark)[0]) == 1
+
+
+def test_clocks_that_differ_too_much_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    box = Box()
+    box.put("m1", received_at=NOW - timedelta(hours=1))
+    assert read(box, Told([described()]))[0] == []
+    assert "clocks differ" in caplog.text
+
+
+@pytest.mark.parametrize("letter", ["a", "\N{SMILING FACE WITH OPEN MOUTH}", "a  "])
+def test_a_subject_longer_than_the_service_keeps_hides_no_message(letter: str) -> None:
+    subject = letter * 400
+    kept = subject.encode("utf-16-le")[: 2 * 255].decode("utf-16-le", "replace")
+    box = Box()
+    box.put("m1", subject=kept)
+    assert len(read(box, Told([described(subject=subject)]))[0]) == 1
+    assert read(box, Told([described(subject="Bill")]))[0] == []
 
 
 def test_a_message_that_came_twice_is_collected_twice_and_not_more() -> None:

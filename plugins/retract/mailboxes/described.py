@@ -2,15 +2,18 @@
 
 A description names a recipient and a Message-ID, and no copy. The Message-ID is its sender's
 choice, and so is everything else in a message: a copy is taken for the one described only when
-subject, sender and time of delivery agree; and where more than one in the mailbox does, only
-when its content holds everything the description tells of. So nobody can have another's message
-judged by what is in his own.
+subject, sender and time of delivery agree. Where that leaves a doubt, because several messages
+with one Message-ID were told of or several copies agree, each is read and judged by its own
+content in the description's place. So nobody can have another's message judged by what is in his
+own, not even when his own is dropped behind the gateway, as Exchange drops a second message with
+the same Message-ID.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -18,8 +21,9 @@ from typing import Final, Literal, Protocol
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
-from retract.errors import MailboxError
+from retract.errors import MailboxError, MessageNotFound
 from retract.mailboxes.protocol import MailboxProvider, MailboxReading
+from retract.mailboxes.reading import without_content
 from retract.model import (
     Action,
     CollectedMessage,
@@ -28,7 +32,6 @@ from retract.model import (
     Found,
     Location,
     Mailbox,
-    ObservableType,
     Place,
     Provider,
     UnwatchedMailbox,
@@ -45,9 +48,8 @@ _CLOCKS_DIFFER: Final = timedelta(minutes=15)
 """Two systems' times of the same delivery."""
 _AT_ONCE: Final = 200
 """Descriptions looked up at a time."""
-_ONLY_IN_CONTENT: Final = frozenset(
-    {ObservableType.URL, ObservableType.MD5, ObservableType.SHA1, ObservableType.SHA256}
-)
+_LONG_SUBJECT: Final = 250
+"""In UTF-16 units: Exchange keeps little more of a subject ([MS-OXCMSG] 2.2.1.9)."""
 
 log = logging.getLogger(__name__)
 
@@ -150,6 +152,10 @@ class _Reading:
     _before: Watermark | None
     _after: Watermark | None = field(default=None, init=False)
     _yielded: set[str] = field(default_factory=set, init=False)
+    _times_told: Counter[str] = field(default_factory=Counter, init=False)
+    """By Message-ID, how many messages were told of."""
+    _unlike: int = field(default=0, init=False)
+    """How many have a copy of their Message-ID, but none that agrees."""
 
     @property
     def watermark(self) -> Watermark | None:
@@ -157,20 +163,35 @@ class _Reading:
 
     def __iter__(self) -> Iterator[CollectedMessage]:
         cursor = _parse(self._before, self._window)
-        start = max(cursor.read_to - LATE, self._window.start) if cursor else self._window.start
+        start = self._window.start
+        if cursor:
+            # Not ahead of the clock, whoever told of a delivery to come.
+            start = max(min(cursor.read_to, self._provider.now()) - LATE, start)
         told = {_digest(one): one for one in self._descriptions.of(self._mailbox, start)}
+        self._times_told = Counter(one.internet_message_id for one in told.values())
         settled = set(cursor.known if cursor else ())
         wanted = [one for digest, one in told.items() if digest not in settled]
         trouble: MailboxError | None = None
         for first in range(0, len(wanted), _AT_ONCE):
             chunk = wanted[first : first + _AT_ONCE]
             for described, found in zip(chunk, self._look_up(chunk), strict=True):
-                if isinstance(found, MailboxError):
+                if type(found) is MailboxError:
+                    # Refused for this one message's sake: its sender chose what is asked for.
+                    log.warning("%s: a message was passed over: %s", self._mailbox.address, found)
+                elif isinstance(found, MailboxError):
                     trouble = trouble or found
-                    continue
-                if found is not None:
+                elif found is not None:
                     settled.add(_digest(described))
                     yield from self._new(found)
+        if self._unlike:
+            log.warning(
+                "%s: of %d messages told of, the copy with the Message-ID has another subject, "
+                "sender or time of delivery: they are forged, or clocks differ by more than %d "
+                "minutes",
+                self._mailbox.address,
+                self._unlike,
+                _CLOCKS_DIFFER.total_seconds() // 60,
+            )
         self._after = self._watermark(cursor, told, settled)
         if trouble is not None:
             raise trouble
@@ -190,26 +211,29 @@ class _Reading:
     ) -> list[CollectedMessage] | MailboxError | None:
         extraction = read_description(described)
         alike = [one for one in candidates if _agrees(one, described, extraction)]
-        if len(alike) > 1:
+        self._unlike += bool(candidates) and not alike
+        is_certain = len(alike) == 1 and self._times_told[described.internet_message_id] == 1
+        contents: Sequence[Extraction | MailboxError] = [extraction]
+        if not is_certain:
             contents = self._provider.read([one.copy for one in alike])
-            errors = [content for content in contents if isinstance(content, MailboxError)]
-            if errors:
-                return errors[0]
-            alike = [
-                one
-                for one, content in zip(alike, contents, strict=True)
-                if isinstance(content, Extraction) and _holds(content, extraction)
-            ]
-        messages = [
-            CollectedMessage(
-                copy=one.copy,
-                received_at=one.received_at,
-                location=one.location,
-                extraction=extraction,
-                extractor_version=EXTRACTOR_VERSION,
+        messages = []
+        for one, content in zip(alike, contents, strict=True):
+            match content:
+                case MessageNotFound():
+                    continue
+                case MailboxError() if type(content) is not MailboxError:
+                    return content
+                case MailboxError():
+                    content = without_content(content, described.internet_message_id)
+            messages.append(
+                CollectedMessage(
+                    copy=one.copy,
+                    received_at=one.received_at,
+                    location=one.location,
+                    extraction=content,
+                    extractor_version=EXTRACTOR_VERSION,
+                )
             )
-            for one in alike
-        ]
         return messages or None
 
     def _new(self, found: Sequence[CollectedMessage]) -> Iterator[CollectedMessage]:
@@ -240,7 +264,8 @@ class _Reading:
         times = [one.received_at for one in told.values()]
         if cursor:
             times.append(cursor.read_to)
-        read_to = max(times, default=self._window.start)
+        # One that is told of before its time would have all others passed over until then.
+        read_to = min(max(times, default=self._window.start), self._provider.now())
         recent = {digest for digest, one in told.items() if one.received_at >= read_to - LATE}
         after = _Cursor(read_to=read_to, known=tuple(sorted(settled & recent)))
         since = self._before.since if cursor and self._before else self._window.start
@@ -258,20 +283,19 @@ def _parse(watermark: Watermark | None, window: Window) -> _Cursor | None:
 
 def _agrees(found: Found, described: DescribedMessage, extraction: Extraction) -> bool:
     return (
-        found.subject.split() == extraction.subject.split()
+        _is_same_subject(found.subject, extraction.subject)
         and found.sender_address == extraction.sender_address
         and abs(found.received_at - described.received_at) <= _CLOCKS_DIFFER
     )
 
 
-def _holds(content: Extraction, told: Extraction) -> bool:
-    """Whether everything told of that only the content can show is in it."""
-    there = {(one.type, one.value) for one in content.observables}
-    return all(
-        (one.type, one.value) in there for one in told.observables if one.type in _ONLY_IN_CONTENT
-    )
+def _is_same_subject(found: str, told: str) -> bool:
+    kept, whole = " ".join(found.split()), " ".join(told.split())
+    is_cut = len(found.encode("utf-16-le", "replace")) // 2 >= _LONG_SUBJECT
+    # The last character may be cut in two.
+    return kept == whole or (is_cut and whole.startswith(kept[:-1]))
 
 
 def _digest(described: DescribedMessage) -> str:
-    text = f"{described.internet_message_id}\x1f{described.received_at.timestamp()}"
-    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:16]
+    # Of the whole of it: two messages may share a Message-ID and the second of their delivery.
+    return hashlib.sha256(described.model_dump_json().encode()).hexdigest()[:16]
