@@ -122,6 +122,43 @@ def test_a_broken_file_keeps_no_other_from_being_read(
     assert [m for m in caplog.messages if name in m]
 
 
+def test_a_file_that_breaks_in_the_middle_keeps_what_was_before(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    packed = bytearray(gzip.compress("".join(lines(record(n)) for n in range(9_000)).encode()))
+    packed[len(packed) // 2 :] = b"\xff" * 500
+    (tmp_path / "a.ndjson.gz").write_bytes(packed)
+    with caplog.at_level(logging.WARNING):
+        found = subjects(GatewayFiles(str(tmp_path / "*")), ANN)
+    assert 0 < len(found) < 9_000
+    assert "a.ndjson.gz was not read to its end" in caplog.text
+
+
+def test_a_record_in_another_encoding_costs_no_other(tmp_path: Path) -> None:
+    hostile = json.dumps(record(1, subject="caf\xe9"), ensure_ascii=False).encode("latin-1")
+    (tmp_path / "a.ndjson").write_bytes(hostile + b"\n" + lines(record(2)).encode())
+    first, second = subjects(GatewayFiles(str(tmp_path / "*")), ANN)
+    assert first.startswith("caf")
+    assert second == "Number 2"
+
+
+def test_a_file_that_is_thrown_away_meanwhile_keeps_no_other_from_being_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.ndjson").write_text(lines(record(1)))
+    (tmp_path / "b.ndjson").write_text(lines(record(2)))
+    was_file = Path.is_file
+
+    def vanishing(path: Path) -> bool:
+        found = was_file(path)
+        if path.name == "a.ndjson":
+            path.unlink()
+        return found
+
+    monkeypatch.setattr(Path, "is_file", vanishing)
+    assert subjects(GatewayFiles(str(tmp_path / "*")), ANN) == ["Number 2"]
+
+
 def test_thousands_of_broken_records_do_not_fill_the_log(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -15,6 +15,7 @@ import glob
 import gzip
 import json
 import logging
+import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -71,11 +72,15 @@ class GatewayFiles:
                 f"no file of the mail gateway is at {self._pattern}: check gateway_files in the "
                 "connection, and that the gateway still writes them"
             )
-        return [path for path in paths if path.is_file() and _written_at(path) >= start]
+        return [path for path in paths if _is_written_since(path, start)]
 
 
-def _written_at(path: Path) -> datetime:
-    return datetime.fromtimestamp(path.stat().st_mtime, UTC)
+def _is_written_since(path: Path, start: datetime) -> bool:
+    try:
+        return path.is_file() and datetime.fromtimestamp(path.stat().st_mtime, UTC) >= start
+    except OSError as error:  # a gateway throws its old files away
+        log.warning("%s was not read: %s", path.name, _printable(str(error)))
+        return False
 
 
 def _read(path: Path, wanted: frozenset[str]) -> Iterator[DescribedMessage]:
@@ -93,7 +98,7 @@ def _read(path: Path, wanted: frozenset[str]) -> Iterator[DescribedMessage]:
                 warned += 1
                 if warned <= _MOST_TOLD:
                     log.warning("%s, record %d left out: %s", path.name, number, _reason(error))
-    except (OSError, EOFError, UnicodeDecodeError, pa.ArrowException) as error:
+    except (OSError, EOFError, ValueError, OverflowError, zlib.error, pa.ArrowException) as error:
         log.warning("%s was not read to its end: %s", path.name, _printable(str(error)))
     if warned > _MOST_TOLD:
         log.warning("%s: %d records left out in all", path.name, warned)
@@ -103,7 +108,8 @@ def _lines(path: Path) -> Iterator[tuple[int, Any]]:
     if not path.name.lower().endswith(_LINES):
         raise OSError("its name ends in none of .ndjson, .jsonl, .ndjson.gz, .jsonl.gz, .parquet")
     opened = gzip.open if path.suffix == ".gz" else open
-    with opened(path, "rt", encoding="utf-8-sig") as file:
+    # A sender may have written what is no UTF-8: that costs no other record.
+    with opened(path, "rt", encoding="utf-8-sig", errors="replace") as file:
         number = 0
         while line := file.readline(_LONGEST_LINE):
             number += 1
