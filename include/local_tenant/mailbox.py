@@ -178,7 +178,7 @@ class Mailbox:
     sign_in_name: str = ""
     """Microsoft only: the user principal name where it is not the address."""
     aliases: list[str] = field(default_factory=list)
-    """Google only: other addresses that lead to it."""
+    """Other addresses that lead to it."""
     is_admin: bool = False
     on_hold: bool = False
     """Litigation or retention hold: what is deleted for good is kept."""

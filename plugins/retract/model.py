@@ -187,6 +187,8 @@ class Mailbox:
     connection: str
     mailbox_id: str
     address: str
+    aliases: tuple[str, ...] = field(default=(), compare=False)
+    """Other addresses whose mail comes into it, where the directory told them."""
 
 
 class UnwatchedReason(StrEnum):

@@ -5,6 +5,7 @@ import json
 import logging
 import os
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,15 @@ def test_each_mailbox_gets_its_own_records_of_all_kinds_of_files(tmp_path: Path)
     (described,) = (one for one in files.of(ANN, AT) if one.subject == "Number 4")
     assert described.attachments[0].sha256 == "0" * 64
     assert described.authentication == {"spf": "pass"}
+
+
+def test_mail_to_another_address_of_a_mailbox_is_its_own(tmp_path: Path) -> None:
+    (tmp_path / "a.ndjson").write_text(lines(record(1), record(2, "A.Alias@north.example")))
+    files = GatewayFiles(str(tmp_path / "*"))
+    aliased = replace(ANN, aliases=("a.alias@north.example",))
+    files.prepare([aliased, BOB], AT)
+    assert subjects(files, aliased) == ["Number 1", "Number 2"]
+    assert subjects(files, BOB) == []
 
 
 def test_what_was_delivered_before_the_start_is_left_out(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retract.installation import Settings
-from retract.model import Provider
+from retract.model import Mailbox, Provider
 from retract.orchestration.response.providers import share_of
 from retract.orchestration.response.shards import deal, most_so_far, padded
 from retract.orchestration.runs import Acted, MailboxEntry, RunFolder
@@ -23,6 +24,12 @@ def entry(number: int) -> MailboxEntry:
         mailbox_id=str(number),
         address=f"{number}@north.example",
     )
+
+
+def test_a_mailbox_comes_through_a_file_with_all_its_addresses() -> None:
+    mailbox = Mailbox(Provider.MICROSOFT365, "c", "1", "a@north.example", ("b@north.example",))
+    written = MailboxEntry.of(mailbox).model_dump_json()
+    assert astuple(MailboxEntry.model_validate_json(written).mailbox()) == astuple(mailbox)
 
 
 @given(st.integers(0, 300), st.integers(1, 50))

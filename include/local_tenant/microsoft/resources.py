@@ -55,7 +55,11 @@ _USER: dict[str, Callable[[Mailbox], Any]] = {
     # Only when selected:
     "accountEnabled": lambda user: user.enabled,
     "mailNickname": lambda user: user.address.partition("@")[0],
-    "proxyAddresses": lambda user: [f"SMTP:{user.address}"] if _has_address(user) else [],
+    "proxyAddresses": lambda user: (
+        [f"SMTP:{user.address}", *(f"smtp:{alias}" for alias in user.aliases)]
+        if _has_address(user)
+        else []
+    ),
     "userType": lambda user: "Guest" if user.guest else "Member",
     "assignedLicenses": lambda user: (
         [{"disabledPlans": [], "skuId": _LICENCE}]

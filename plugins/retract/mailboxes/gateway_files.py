@@ -1,9 +1,11 @@
 """What a mail gateway writes down of the mail it delivered: NDJSON or Parquet files.
 
 One record a message and recipient, with the fields of `DescribedMessage`; in a Parquet file the
-attachments are a list of structs, and the authentication results a struct or a map. Files end in
-``.ndjson``, ``.jsonl`` or ``.parquet``; ``.gz`` behind the first two. A file that was last
-written before the time asked for is not opened.
+attachments are a list of structs, and the authentication results a struct or a map. The recipient
+is any of a mailbox's addresses. That of a list is no mailbox's: what comes by a list is told of
+only by a gateway that writes down whom the list led to. Files end in ``.ndjson``, ``.jsonl`` or
+``.parquet``; ``.gz`` behind the first two. A file that was last written before the time asked for
+is not opened.
 
 A record that cannot be read is left out with a warning that says where it is and what is wrong
 with it; so is a file. The file itself keeps it: once mended it is read by the next run.
@@ -50,7 +52,7 @@ class GatewayFiles:
         self._prepared: frozenset[str] = frozenset()
 
     def prepare(self, mailboxes: Sequence[Mailbox], start: datetime) -> None:
-        wanted = frozenset(mailbox.address.lower() for mailbox in mailboxes)
+        wanted = frozenset(each for mailbox in mailboxes for each in _addresses(mailbox))
         told: defaultdict[str, list[DescribedMessage]] = defaultdict(list)
         for path in self._files(start):
             for described in _read(path, wanted):
@@ -59,10 +61,11 @@ class GatewayFiles:
         self._start, self._told, self._prepared = start, dict(told), wanted
 
     def of(self, mailbox: Mailbox, start: datetime) -> Iterable[DescribedMessage]:
-        address = mailbox.address.lower()
-        if address not in self._prepared or self._start is None or start < self._start:
+        addresses = _addresses(mailbox)
+        if not self._prepared.issuperset(addresses) or self._start is None or start < self._start:
             self.prepare([mailbox], start)
-        return (one for one in self._told.get(address, ()) if one.received_at >= start)
+        told = (one for address in addresses for one in self._told.get(address, ()))
+        return (one for one in told if one.received_at >= start)
 
     def _files(self, start: datetime) -> list[Path]:
         # An absolute pattern, which Path.glob does not take.
@@ -73,6 +76,11 @@ class GatewayFiles:
                 "connection, and that the gateway still writes them"
             )
         return [path for path in paths if _is_written_since(path, start)]
+
+
+def _addresses(mailbox: Mailbox) -> tuple[str, ...]:
+    """All of a mailbox's, each once."""
+    return tuple(dict.fromkeys(each.lower() for each in (mailbox.address, *mailbox.aliases)))
 
 
 def _is_written_since(path: Path, start: datetime) -> bool:

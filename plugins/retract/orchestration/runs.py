@@ -80,6 +80,7 @@ class MailboxEntry(BaseModel):
     connection: str
     mailbox_id: str
     address: str
+    aliases: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, mailbox: Mailbox) -> MailboxEntry:
@@ -88,6 +89,7 @@ class MailboxEntry(BaseModel):
             connection=mailbox.connection,
             mailbox_id=mailbox.mailbox_id,
             address=mailbox.address,
+            aliases=mailbox.aliases,
         )
 
     @property
@@ -96,7 +98,7 @@ class MailboxEntry(BaseModel):
         return (self.connection, self.mailbox_id)
 
     def mailbox(self) -> Mailbox:
-        return Mailbox(self.provider, self.connection, self.mailbox_id, self.address)
+        return Mailbox(self.provider, self.connection, self.mailbox_id, self.address, self.aliases)
 
 
 class Listing(BaseModel):

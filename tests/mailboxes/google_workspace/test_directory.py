@@ -83,7 +83,8 @@ def test_an_alias_leads_to_the_user(patient: Make, bench: Bench, named: Callable
     assert box is not None
     bench.tenant.state.store.add_alias(box, alias)
     assert seen(patient(watch=Watch(addresses=(alias, anna)))) == ({anna}, {})
-    assert patient().mailboxes.mailbox(alias).address == anna
+    found = patient().mailboxes.mailbox(alias)
+    assert (found.address, found.aliases) == (anna, (alias,))
     excluded = patient(watch=Watch(addresses=(anna,), exclude=(alias,)))
     assert seen(excluded) == (set(), {anna: UnwatchedReason.EXCLUDED})
 

@@ -31,7 +31,9 @@ def tenant() -> Iterator[RunningTenant]:
     roles = ("Mail.ReadWrite", "User.Read.All", "GroupMember.Read.All")
     state = new_state(TenantSettings(latency_seconds=0, microsoft_roles=roles))
     for name, traits in PEOPLE.items():
-        state.store.add_mailbox(MICROSOFT, address(name), **traits)
+        mailbox = state.store.add_mailbox(MICROSOFT, address(name), **traits)
+        if name == "anna":
+            state.store.add_alias(mailbox, address("sales-anna").title())
     state.store.add_group(MICROSOFT, address("sales"), members=[address("anna"), address("guest")])
     state.store.add_group(
         MICROSOFT,
@@ -113,6 +115,17 @@ def test_who_is_excluded_is_told_so_and_not_asked_for(watching: Open) -> None:
     watched, unwatched = seen(watching(exclude=("ANNA@north.example", address("hybrid"))))
     assert watched == {"bert", "info", "synced"}
     assert unwatched["anna"] is unwatched["hybrid"] is UnwatchedReason.EXCLUDED
+
+
+def test_a_mailbox_is_known_by_its_other_addresses_and_may_be_excluded_by_them(
+    watching: Open,
+) -> None:
+    alias = address("sales-anna")
+    (anna,) = (one for one in watching().list_mailboxes() if one.address == address("anna"))
+    assert isinstance(anna, Mailbox)
+    assert anna.aliases == (alias,)
+    _, unwatched = seen(watching(exclude=(alias,)))
+    assert unwatched["anna"] is UnwatchedReason.EXCLUDED
 
 
 def test_named_addresses_are_watched_or_told(watching: Open, tmp_path: Path) -> None:

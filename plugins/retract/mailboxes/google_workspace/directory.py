@@ -64,7 +64,8 @@ class Directory:
             return self._unwatched(user.address, UnwatchedReason.ARCHIVED)
         if not user.has_mailbox:
             return self._unwatched(user.address, UnwatchedReason.UNLICENSED)
-        return Mailbox(Provider.GOOGLE_WORKSPACE, self._connection, user.id, user.address)
+        aliases = tuple(sorted(user.addresses - {user.address.lower()}))
+        return Mailbox(Provider.GOOGLE_WORKSPACE, self._connection, user.id, user.address, aliases)
 
     def _unwatched(
         self, address: str, reason: UnwatchedReason, detail: str = ""

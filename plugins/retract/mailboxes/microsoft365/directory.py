@@ -26,7 +26,8 @@ from retract.mailboxes.settings import Watch
 from retract.model import Mailbox, Provider, UnwatchedMailbox, UnwatchedReason
 
 _USER_FIELDS = (
-    "id,userPrincipalName,mail,accountEnabled,userType,assignedLicenses,onPremisesSyncEnabled"
+    "id,userPrincipalName,mail,proxyAddresses,accountEnabled,userType,assignedLicenses,"
+    "onPremisesSyncEnabled"
 )
 _PER_PAGE = "999"
 _ASKED_AT_ONCE = 200
@@ -37,6 +38,8 @@ class _User(GraphAnswer):
     id: str
     sign_in_name: str | None = Field(default=None, alias="userPrincipalName")
     mail: str | None = None
+    proxies: tuple[str, ...] | None = Field(default=None, alias="proxyAddresses")
+    """As "SMTP:ann@…" and "smtp:a.nother@…", and those of other kinds than mail."""
     enabled: bool | None = Field(default=None, alias="accountEnabled")
     kind: str | None = Field(default=None, alias="userType")
     licences: tuple[Any, ...] | None = Field(default=None, alias="assignedLicenses")
@@ -46,6 +49,13 @@ class _User(GraphAnswer):
     @property
     def address(self) -> str:
         return self.mail or self.sign_in_name or self.id
+
+    @property
+    def aliases(self) -> tuple[str, ...]:
+        """The other addresses that mail reaches the user by, in lower case."""
+        named = (proxy.lower().partition(":") for proxy in self.proxies or ())
+        mail = {address for kind, _, address in named if kind == "smtp"}
+        return tuple(sorted(mail - {self.address.lower()}))
 
     @property
     def is_guest(self) -> bool:
@@ -105,7 +115,7 @@ class Directory:
             if user.id in seen:
                 continue
             seen.add(user.id)
-            if watch.excludes(user.address, user.sign_in_name or ""):
+            if watch.excludes(user.address, user.sign_in_name or "", *user.aliases):
                 yield self._unwatched(user, UnwatchedReason.EXCLUDED)
             elif user.surely_has_mailbox:
                 yield self._mailbox(user)
@@ -210,7 +220,7 @@ class Directory:
                 yield self._mailbox(user)
 
     def _mailbox(self, user: _User) -> Mailbox:
-        return Mailbox(Provider.MICROSOFT365, self.connection, user.id, user.address)
+        return Mailbox(Provider.MICROSOFT365, self.connection, user.id, user.address, user.aliases)
 
     def _unwatched(
         self, user: _User, reason: UnwatchedReason, detail: str = ""
