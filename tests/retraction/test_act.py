@@ -9,6 +9,7 @@ from words import RUN, START, DyingLedger, TurnableClock, act, copy, plan, recor
 from retract.errors import (
     AuthenticationFailed,
     ClaimLost,
+    LedgerError,
     MailboxUnavailable,
     OutcomeUnknown,
     PermissionDenied,
@@ -98,6 +99,45 @@ def test_every_action_is_done_once_verified_and_written_down(bench, action, plac
     state = bench.ledger.current([one.copy_id])[one.copy_id]
     assert (state.origin, state.settled_action) == (INBOX, action)
     assert [e.state for e in bench.ledger.history(one.copy_id)] == [State.PLANNED, State.DONE]
+
+
+def test_a_graver_plan_of_the_same_run_is_carried_out_though_the_milder_one_was(bench):
+    (one,) = bench.deliver(1)
+    bench.act(bench.plan(one, action=Action.JUNK))
+
+    result = bench.act(bench.plan(one, action=Action.TRASH))
+
+    assert result.counts == {State.DONE: 1}
+    assert bench.place(one) is Place.TRASH
+    assert bench.outcome(one).action is Action.TRASH
+
+
+def test_a_crash_after_a_milder_call_was_found_done_leaves_the_graver_one_to_do(bench):
+    (one,) = bench.deliver(1)
+    bench.crash_when(one, Fault.CRASH_AFTER, bench.plan(one, action=Action.JUNK))
+    bench.clock.turn(**LATER)
+    graver = bench.plan(one, action=Action.TRASH, run_id="next")
+    bench.ledger.writing, works = fails_after(bench.ledger.writing, 1), bench.ledger.writing
+    with pytest.raises(LedgerError):
+        bench.act(graver, run_id="next")
+    bench.ledger.writing = works
+    assert bench.place(one) is Place.JUNK
+    assert bench.outcome(one, "next").state is State.PLANNED
+
+    assert bench.act(graver, run_id="next").counts == {State.DONE: 1}
+    assert bench.place(one) is Place.TRASH
+
+
+def fails_after(writing, times: int):
+    """A ledger's `writing` that works so many times, and then no more."""
+    left = iter(range(times))
+
+    def fails(now):
+        if next(left, None) is None:
+            raise LedgerError("the disk is full")
+        return writing(now)
+
+    return fails
 
 
 def test_the_intent_with_the_location_before_is_written_ahead_of_the_call(bench):

@@ -22,6 +22,7 @@ from retract.retraction.records import mailbox_key
 from retract.retraction.schema import metadata
 
 TRASH = Location(Place.TRASH, folder_id="trash-id", labels=("TRASH",))
+JUNK = Location(Place.JUNK, folder_id="junk-id")
 LATER = START + timedelta(minutes=10)
 
 
@@ -214,6 +215,34 @@ def test_a_run_planned_anew_keeps_what_was_finished_and_drops_what_was_not(ledge
         one: State.DONE,
         three: State.PLANNED,
     }
+
+
+def test_a_milder_action_of_an_earlier_plan_is_not_the_outcome_of_a_graver_one(ledger):
+    one, two = copy(1), copy(2)
+    recorded(ledger, one, two, action=Action.JUNK)
+    for each in (one, two):
+        mine = claim(ledger, each, Action.JUNK)
+        settle(ledger, mine, State.DONE, location_after=JUNK, now=START)
+
+    recorded(ledger, one, action=Action.TRASH)
+
+    outcomes = {o.copy: (o.state, o.action, o.reason) for o in ledger.outcomes(RUN)}
+    assert outcomes == {
+        one: (State.PLANNED, Action.TRASH, "not tried yet"),
+        two: (State.DONE, Action.JUNK, ""),
+    }
+
+
+def test_a_skip_or_failure_told_later_does_not_hide_what_the_run_did(ledger):
+    one = copy(1)
+    recorded(ledger, one)
+    settle(ledger, claim(ledger, one), State.DONE, location_after=TRASH, now=START)
+
+    for later in (State.SKIPPED, State.FAILED):
+        record(ledger, one, later, seen=state_of(ledger, one))
+
+        (outcome,) = ledger.outcomes(RUN)
+        assert (outcome.state, outcome.location_before) == (State.DONE, INBOX)
 
 
 def test_a_run_is_remembered_with_how_it_ended(ledger):

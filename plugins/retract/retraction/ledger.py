@@ -15,7 +15,7 @@ Times come from the caller, and are aware UTC. Every method may raise LedgerErro
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -27,14 +27,22 @@ from alembic import command
 from alembic.config import Config
 
 from retract.errors import LedgerError
-from retract.model import Copy, State
+from retract.model import Action, Copy, State
 from retract.retraction import ledger_engine as engine
 from retract.retraction import ledger_leases as leases
 from retract.retraction.ledger_changes import Changes
 from retract.retraction.ledger_engine import chunks
 from retract.retraction.ledger_leases import MailboxLeases
 from retract.retraction.plan import Plan
-from retract.retraction.records import CopyState, Event, Outcome, Purpose, RunRecord, mailbox_key
+from retract.retraction.records import (
+    STANDING,
+    CopyState,
+    Event,
+    Outcome,
+    Purpose,
+    RunRecord,
+    mailbox_key,
+)
 from retract.retraction.schema import COPY_FIELDS, copies, copy_fields, events, planned, runs
 
 Clock = Callable[[], datetime]
@@ -149,10 +157,11 @@ class Ledger:
 
         ``mailboxes`` (mailbox keys) or ``copy_ids`` narrow it. A copy that an earlier plan of
         the same run finished is told too, and one that was found in a planned copy's place; one
-        that was only begun is not.
+        that was only begun is not. What was done by a milder action than the planned one is not
+        its outcome.
         """
         to_do: dict[str, sa.Row[Any]] = {}
-        done: dict[str, sa.Row[Any]] = {}
+        happened: dict[str, list[sa.Row[Any]]] = {}
         with self._reading() as db:
             for of_planned, of_events in _narrowed(mailboxes, copy_ids):
                 wanted = sa.select(planned).where(planned.c.run_id == run_id, of_planned)
@@ -161,17 +170,20 @@ class Ledger:
                     .where(
                         events.c.run_id == run_id, events.c.purpose == Purpose.RETRACT, of_events
                     )
-                    .group_by(events.c.copy_id)
+                    .group_by(events.c.copy_id, events.c.state.in_(STANDING))
                 )
-                happened = (
+                lines = (
                     sa.select(events, *(copies.c[name] for name in (*COPY_FIELDS, "disposition")))
                     .join(copies, copies.c.copy_id == events.c.copy_id)
                     .where(events.c.event_id.in_(latest))
+                    .order_by(events.c.event_id)
                 )
                 to_do.update((row.copy_id, row) for row in db.execute(wanted))
-                done.update((row.copy_id, row) for row in db.execute(happened))
+                for line in db.execute(lines):
+                    happened.setdefault(line.copy_id, []).append(line)
         outcomes = [
-            _outcome(to_do.get(copy_id), done.get(copy_id)) for copy_id in to_do.keys() | done
+            _outcome(to_do.get(copy_id), happened.get(copy_id, []))
+            for copy_id in to_do.keys() | happened
         ]
         told = (each for each in outcomes if each.copy_id in to_do or each.finished)
         return sorted(told, key=lambda outcome: (mailbox_key(outcome.copy), outcome.copy_id))
@@ -259,18 +271,28 @@ def _narrowed(
             yield planned.c.copy_id.in_(chunk), events.c.copy_id.in_(chunk)
 
 
-def _outcome(to_do: sa.Row[Any] | None, happened: sa.Row[Any] | None) -> Outcome:
-    known: Any = happened if to_do is None else to_do
+def _outcome(to_do: sa.Row[Any] | None, lines: Sequence[sa.Row[Any]]) -> Outcome:
+    """``lines`` are the newest of the run's that stands, and the newest of the others."""
+    known: Any = lines[-1] if to_do is None else to_do
     copy = Copy(**{name: getattr(known, name) for name in COPY_FIELDS})
-    if happened is None:
+    told = [line for line in lines if to_do is None or _is_about(line, to_do.action)]
+    if not told:
         return Outcome(copy, known.disposition, known.action, State.PLANNED, "not tried yet")
+    telling = next((line for line in told if line.state in STANDING), told[-1])
     return Outcome(
         copy=copy,
         disposition=known.disposition,
-        action=known.action,
-        state=happened.state,
-        reason=happened.reason,
-        location_before=happened.location_before,
-        location_after=happened.location_after,
-        at=happened.at,
+        action=telling.action if to_do is None else to_do.action,
+        state=telling.state,
+        reason=telling.reason,
+        location_before=telling.location_before,
+        location_after=telling.location_after,
+        at=telling.at,
     )
+
+
+def _is_about(line: sa.Row[Any], action: Action) -> bool:
+    """Whether what happened tells of the action: a milder one leaves it to be done, but for a
+    copy that no action is to be done to any more."""
+    closed = line.state in (State.GONE, State.RESTORED)
+    return closed or line.action.gravity >= action.gravity

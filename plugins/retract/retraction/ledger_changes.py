@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 import sqlalchemy as sa
 
 from retract.errors import ClaimLost, LedgerError
 from retract.model import Action, Copy, Disposition, Location, State
 from retract.retraction.ledger_engine import insert_new
-from retract.retraction.records import Claim, CopyState, Purpose, mailbox_key
+from retract.retraction.records import STANDING, Claim, CopyState, Purpose, mailbox_key
 from retract.retraction.schema import copies, copy_fields, events
-
-_FINAL: Final = (State.DONE, State.ALREADY_THERE, State.GONE, State.RESTORED)
-"""States that stand: a later failure or skip is history, not the copy's state."""
 
 
 class Changes:
@@ -126,7 +123,7 @@ class Changes:
         FAILED and SKIPPED do not take the place of a state that says more. Raises ClaimLost when
         the copy has changed since it was ``seen``, or another worker holds it.
         """
-        stands = seen is not None and seen.state in (*_FINAL, State.PLANNED)
+        stands = seen is not None and seen.state in (*STANDING, State.PLANNED)
         if stands and seen and state in (State.FAILED, State.SKIPPED):
             token = seen.token
         else:

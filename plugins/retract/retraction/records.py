@@ -5,8 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 from retract.model import Action, Copy, Disposition, Location, Mode, Place, State
+
+STANDING: Final = (State.DONE, State.ALREADY_THERE, State.GONE, State.RESTORED)
+"""States that stand: a later failure or skip is history, not the copy's state."""
 
 
 def mailbox_key(copy: Copy) -> str:
