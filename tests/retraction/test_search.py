@@ -187,6 +187,7 @@ def test_a_crash_before_the_old_copy_is_written_down_changes_nothing_either(benc
     assert bench.act(retractions).counts == {State.GONE: 1}
     assert bench.outcome(ONE).reason == f"now under another id: copy {now.copy_id} (done)"
     assert len(bench.provider.effects) == 1
+    assert bench.outcome(now).state is State.DONE
 
 
 # --- what is not the message ---
@@ -331,6 +332,24 @@ def test_a_search_that_fails_calls_nothing_gone(bench, trouble, state, called):
     bench.clock.turn(seconds=6)
 
     assert bench.act(retractions).counts == {State.GONE: 1}
+
+
+def test_a_copy_that_was_called_on_can_be_restored_though_the_search_for_it_failed(bench):
+    retractions = recorded(bench.ledger, ONE)
+    bench.provider.find_fails["m1"] = [MailboxError("bad request")]
+    turns = iter(["look", "call", "look"])
+    hidden = []
+
+    def is_not_seen_right_after_the_call():
+        if next(turns, None) == "look" and bench.provider.effects:
+            hidden.append(bench.provider.locations.pop("m1"))
+
+    bench.provider.meanwhile = is_not_seen_right_after_the_call
+    assert bench.act(retractions).counts == {State.FAILED: 1}
+    bench.provider.locations["m1"] = hidden.pop()
+
+    assert bench.act(retractions).counts == {State.DONE: 1}
+    assert bench.state(ONE).origin == INBOX
 
 
 def test_a_lost_copy_does_not_keep_the_others_waiting(bench):

@@ -353,10 +353,11 @@ class Attempt:
         states: Mapping[str, CopyState],
     ) -> None:
         if sought.trouble is not None:
-            if not isinstance(sought.trouble, NOT_NOW):
-                self._end(changes, work, State.FAILED, reason_of(sought.trouble))
-            elif work.copy_id in self._open:
-                self._release(changes, work, reason_of(sought.trouble))
+            failed = not isinstance(sought.trouble, NOT_NOW)
+            if work.copy_id in self._open:  # kept open: the call may have been made
+                self._release(changes, work, reason_of(sought.trouble), failed=failed)
+            elif failed:
+                self._record(changes, work, State.FAILED, reason_of(sought.trouble))
         elif not sought.found:
             self._end_vanished(changes, work, sought.others)
         else:
