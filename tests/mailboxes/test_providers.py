@@ -457,6 +457,7 @@ def test_what_has_no_message_id_is_found_nowhere(bench: Bench) -> None:
         "<100%25%27+or@evil.example>",
         "<x> OR in:inbox",
         "<Жук@evil.example>",
+        pytest.param("x" * 100_000, id="endless"),
     ],
 )
 def test_a_hostile_message_id_finds_no_other_message(bench: Bench, hostile: str) -> None:

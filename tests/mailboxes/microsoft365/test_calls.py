@@ -67,6 +67,13 @@ def test_answers_come_in_any_order_and_some_do_not_come() -> None:
     assert third == Reply(429, {"retry-after": "1.5"}, None)
 
 
+def test_a_header_that_is_no_text_loses_no_answer() -> None:
+    reply = answered({"id": "0", "status": 429, "headers": {"Retry-After": 2.5, "Date": None}})
+    (told,) = replies_in(reply, 1)
+    assert told is not None
+    assert (told.status, told.headers["retry-after"]) == (429, "2.5")
+
+
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"7", b"{}", b'{"responses": 7}', b"\xff"])
 def test_an_answer_that_is_no_batch_answers_nobody(body: bytes) -> None:
     assert replies_in(Reply(200, {}, body), 2) == [None, None]

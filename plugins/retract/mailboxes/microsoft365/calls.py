@@ -128,7 +128,7 @@ def _step(place: int, call: Call) -> dict[str, object]:
 class _Answered(GraphAnswer):
     id: str
     status: int
-    headers: dict[str, str] | None = None
+    headers: dict[str, Any] | None = None
     body: Any = None
 
 
@@ -154,6 +154,6 @@ def replies_in(answer: Reply, count: int) -> list[Reply | None]:
             continue
         place = places.pop(found.id, None)
         if place is not None:
-            headers = {name.lower(): value for name, value in (found.headers or {}).items()}
+            headers = {name.lower(): str(value) for name, value in (found.headers or {}).items()}
             replies[place] = Reply(found.status, headers, found.body)
     return replies

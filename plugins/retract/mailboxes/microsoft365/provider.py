@@ -48,6 +48,8 @@ from retract.observables.mime import extract
 from retract.policy import SoftDeleteFolder
 
 _FOUND_AT_MOST = "25"
+_LONGEST_MESSAGE_ID = 998
+"""A line of a header has no more characters (RFC 5322, 2.1.1)."""
 
 # permanentDelete is in the global cloud's metadata and in no other.
 _CLOUDS_WITHOUT_HARD_DELETE = frozenset(
@@ -131,8 +133,10 @@ class Microsoft365:
         ]
 
     def find(self, copies: Sequence[Copy]) -> list[tuple[Found, ...] | MailboxError]:
-        # A copy without a Message-ID is nowhere to be found, and nothing is asked for it.
-        asked = [copy for copy in copies if copy.internet_message_id]
+        # One without a Message-ID, or with one that no address holds, is nowhere to be found.
+        asked = [
+            copy for copy in copies if 0 < len(copy.internet_message_id) <= _LONGEST_MESSAGE_ID
+        ]
         pages = self._graph.all([_search(copy) for copy in asked], Page[Sought])
         folders = self._folders.describe(
             (copy.mailbox_id, message.folder_id)
