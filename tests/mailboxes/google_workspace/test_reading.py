@@ -139,6 +139,21 @@ def test_a_history_that_expired_means_reading_anew(patient: Make, bench: Bench) 
     assert subjects(read(it, known, mark)[0]) == ["newer"]
 
 
+def test_a_history_id_that_is_refused_means_reading_anew(patient: Make, bench: Bench) -> None:
+    it, known = patient(), set[str]()
+    _, mark, _ = read(it, known)
+    bench.deliver("new")
+
+    async def refuse(request: Request, proceed: Next) -> Response:
+        if request.url.path.endswith("/history"):
+            return Response('{"error": {"code": 400, "status": "INVALID_ARGUMENT"}}', 400)
+        return await proceed(request)
+
+    bench.door.fault = refuse
+    found, _, error = read(it, known, mark)
+    assert (subjects(found), error) == (["new"], None)
+
+
 def test_a_draft_that_is_sent_comes_into_view(patient: Make, bench: Bench) -> None:
     it, known = patient(), set[str]()
     _, mark, _ = read(it, known)

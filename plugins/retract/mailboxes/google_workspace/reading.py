@@ -156,7 +156,10 @@ class HistoryReading:
             return None
         try:
             came, history_id = self._history(cursor.history_id)
-        except MessageNotFound:  # 404: the history does not reach back so far any more
+        except MailboxError as error:
+            # 404: the history does not reach back so far any more; 400: it is another one.
+            if type(error) not in (MessageNotFound, MailboxError):
+                raise
             return None
         late = () if cursor.list_from is None else self._listed(search.after(cursor.list_from))
         wanted = dict.fromkeys((*reversed(came), *late), 0) | cursor.pending
