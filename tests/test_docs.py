@@ -125,6 +125,19 @@ def test_the_record_of_a_gateway_is_accepted_and_shows_every_field() -> None:
     assert set(json.loads(example)) == set(DescribedMessage.model_fields)
 
 
+def test_every_field_of_a_gateway_s_record_is_documented() -> None:
+    from retract.observables.described import DescribedMessage
+
+    page = text_of(REPOSITORY / "docs" / "connections.md")
+    table = page.split("| field | type | meaning |\n")[1].split("\n\n")[0]
+    rows = re.findall(r"^\| (`.*?`) \| (?:[a-z ]+)(, required)? \|", table, re.MULTILINE)
+    documented = {
+        name: bool(required) for names, required in rows for name in re.findall(r"`(\w+)`", names)
+    }
+    fields = DescribedMessage.model_fields.items()
+    assert documented == {name: field.is_required() for name, field in fields}
+
+
 def test_every_cloud_and_every_way_to_sign_in_is_documented() -> None:
     from retract.mailboxes.clouds import Cloud
     from retract.mailboxes.settings import CollectFrom, SignIn
@@ -151,3 +164,19 @@ def test_every_dag_and_every_result_is_documented() -> None:
     first_column = set(re.findall(r"^\| `?([\w ]+?)`? \|", page, re.MULTILINE))
     assert {file.stem for file in (REPOSITORY / "dags").glob("*.py")} <= first_column
     assert {result.replace("_", " ") for result in Result} <= first_column
+
+
+def test_every_fault_of_the_local_tenant_is_documented() -> None:
+    from local_tenant.faults.profile import PROFILES
+
+    page = text_of(REPOSITORY / "docs" / "operations.md")
+    table = page.split("| profile | what happens |\n")[1].split("\n\n")[0]
+    assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == set(PROFILES)
+
+
+def test_what_the_policy_decides_besides_its_matrix_is_documented() -> None:
+    from retract.policy import HardDeleteFallback, SentCopies
+
+    page = text_of(REPOSITORY / "docs" / "operations.md")
+    told = page.split("## Preview, then enforce")[1].split("\n## ")[0]
+    assert {name for name in (*SentCopies, *HardDeleteFallback) if f"`{name}`" not in told} == set()
