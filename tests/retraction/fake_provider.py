@@ -283,6 +283,9 @@ class FakeProvider:
     def mailbox(self, address: str) -> Mailbox:
         raise NotImplementedError
 
+    def prepare(self, mailboxes: Sequence[Mailbox], window: Window) -> None:
+        pass
+
     def collect(
         self,
         mailbox: Mailbox,
