@@ -93,9 +93,16 @@ def test_the_example_of_a_connection_is_accepted(provider: str, tmp_path: Path) 
 
 @pytest.mark.parametrize("provider", ["microsoft365", "google_workspace"])
 def test_every_extra_is_documented(provider: str) -> None:
-    from retract.mailboxes.settings import GoogleWorkspaceSettings, Microsoft365Settings
+    from retract.mailboxes.settings import (
+        ConnectionSettings,
+        GoogleWorkspaceSettings,
+        Microsoft365Settings,
+    )
 
-    kinds = {"microsoft365": Microsoft365Settings, "google_workspace": GoogleWorkspaceSettings}
+    kinds: dict[str, type[ConnectionSettings]] = {
+        "microsoft365": Microsoft365Settings,
+        "google_workspace": GoogleWorkspaceSettings,
+    }
     rows = re.findall(r"^\| (`.*?`) \|", chapter(provider), re.MULTILINE)
     documented = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
     assert documented == set(kinds[provider].model_fields)
