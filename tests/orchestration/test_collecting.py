@@ -238,6 +238,47 @@ def test_a_vanished_mailbox_that_the_run_was_asked_for_is_a_failure(
     assert any(BOB in problem for problem in told(installation, folder))
 
 
+def test_a_mailbox_named_by_two_of_its_addresses_is_read_once(
+    installation: Installation, north: FakeTenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mailbox, alias = FakeTenant.mailbox, "sales@north.example"
+    monkeypatch.setattr(
+        FakeTenant, "mailbox", lambda self, named: mailbox(self, BOB if named == alias else named)
+    )
+    folder = installation.open_run(mailboxes=[BOB, alias])
+    installation.list_mailboxes(folder)
+    (shard,) = response.shard_mailboxes(installation.settings, folder)
+    assert response.collect(installation.settings, folder, shard) == 2
+    assert read(north) == [BOB]
+    assert told(installation, folder) == []
+    assert installation.report(folder).run.mailboxes == 1
+
+
+def test_mailboxes_that_no_task_was_given_are_told(
+    installation: Installation, north: FakeTenant
+) -> None:
+    """The task that deals them to others died, say."""
+    folder = installation.open_run()
+    installation.list_mailboxes(folder)
+    assert any("3 mailbox(es) were not read" in problem for problem in told(installation, folder))
+
+
+def test_what_became_of_a_mailbox_is_forgotten_when_another_task_takes_it(
+    installation: Installation, north: FakeTenant
+) -> None:
+    north.breaks_off[CAROL] = Throttled("slow down")
+    folder, shard = start(installation)
+    boxes = north.boxes.pop(BOB)
+    with pytest.raises(ShardFailed):
+        response.collect(installation.settings, folder, shard)
+    north.breaks_off.clear()
+    north.boxes[BOB] = boxes
+    installation.settings = installation.settings.model_copy(update={"max_shards": 3})
+    installation.collect(folder)
+    assert told(installation, folder) == []
+    assert installation.report(folder).counts.judged == 6
+
+
 def test_a_window_before_what_the_lake_still_holds_is_read_anew(
     installation: Installation, north: FakeTenant
 ) -> None:

@@ -53,16 +53,20 @@ def shard_mailboxes(settings: Settings, path: str) -> list[Shard]:
     folder = RunFolder(path)
     run = folder.run()
     listings = folder.read_all("mailboxes", Listing)
-    entries = [entry for listing in listings for entry in listing.mailboxes]
+    # Once each: a run may be narrowed to two addresses of one mailbox.
+    every = {entry.key: entry for listing in listings for entry in listing.mailboxes}
     missing = set(run.mailboxes).difference(*(listing.found for listing in listings))
     folder.forget(MISSING)
     if missing:
         folder.write(MISSING, Listing(connection="", problems=(_not_found(sorted(missing)),)))
     # Tasks that run side by side then seldom wait for each other's commits.
-    entries.sort(key=lambda e: (e.connection, commit_group(e.mailbox()), e.mailbox_id))
+    entries = sorted(
+        every.values(), key=lambda e: (e.connection, commit_group(e.mailbox()), e.mailbox_id)
+    )
     dealt = deal(entries, settings.max_shards)
     labels = []
     for index, members in enumerate(padded(dealt, (), most_so_far(folder, "shards"))):
+        folder.forget(part_file("collected", index))
         folder.write(part_file("shards", index), ShardMembers(mailboxes=tuple(members)))
         labels.append(label_of([member.address for member in members]))
     Lake(settings.lake).compact_watermarks()

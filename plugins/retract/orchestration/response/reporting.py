@@ -21,7 +21,6 @@ from retract.orchestration.runs import (
     Listing,
     RunFolder,
     ShardCollected,
-    ShardMembers,
     listing_file,
 )
 
@@ -47,7 +46,8 @@ def report(settings: Settings, path: str) -> list[str]:
     plan = read_plan(folder.path / PLAN)
     lake, messages = judged_copies(settings, folder)
     indicators = pinned_indicators(lake, plan.lake_versions)
-    collected = [result for _, results in _shards(folder) for result in results]
+    parts = folder.read_all("collected", ShardCollected)
+    collected = [result for part in parts for result in part.mailboxes]
     mailbox_problems = {result.mailbox: result.problem for result in collected if result.problem}
     with open_ledger(settings) as ledger:
         written = build.make_report(
@@ -65,7 +65,10 @@ def report(settings: Settings, path: str) -> list[str]:
             judged_by_day=build.judged_by_day(messages.collect()),
             sources=build.sources_of(indicators, run.started_at),
             held_back=folder.read(HELD_BACK, HeldBackHits),
-            problems=[*_problems(folder), *rules_left_out(in_force(indicators, run.started_at))],
+            problems=[
+                *_problems(folder, collected),
+                *rules_left_out(in_force(indicators, run.started_at)),
+            ],
             mailbox_problems=mailbox_problems,
             unwatched=list(_unwatched(folder, collected)),
             timings=[model.Timing(step=s, seconds=t) for s, t in folder.step_seconds().items()],
@@ -77,37 +80,27 @@ def report(settings: Settings, path: str) -> list[str]:
     return problems
 
 
-def _problems(folder: RunFolder) -> list[str]:
-    """What went wrong outside single mailboxes: connections, and shards never heard of again."""
+def _problems(folder: RunFolder, collected: Iterable[Collected]) -> list[str]:
+    """What went wrong outside single mailboxes: connections, and mailboxes never heard of again."""
     told = [
         f"{connection}: listing its mailboxes ended without a result: see the task's log"
         for connection in folder.run().connections
         if not (folder.path / listing_file(connection)).exists()
     ]
+    listings = folder.read_all("mailboxes", Listing)
     told += [
         f"{listing.connection}: {problem}" if listing.connection else problem
-        for listing in folder.read_all("mailboxes", Listing)
+        for listing in listings
         for problem in listing.problems
     ]
-    silent = sum(
-        len({m.key for m in members.mailboxes} - {r.key for r in results})
-        for members, results in _shards(folder)
-    )
+    listed = {entry.key for listing in listings for entry in listing.mailboxes}
+    silent = listed - {result.key for result in collected}
     if silent:
         told.append(
-            f"{silent} mailbox(es) were not read: their collecting tasks ended without a word "
+            f"{len(silent)} mailbox(es) were not read: their collecting tasks ended without a word "
             "about them: see the tasks' logs"
         )
     return told
-
-
-def _shards(folder: RunFolder) -> Iterator[tuple[ShardMembers, tuple[Collected, ...]]]:
-    """The mailboxes of each collecting task, and what became of those it told of."""
-    for file in sorted((folder.path / "shards").glob("*.json")):
-        told = f"collected/{file.name}"
-        known = (folder.path / told).exists()
-        results = folder.read(told, ShardCollected).mailboxes if known else ()
-        yield folder.read(f"shards/{file.name}", ShardMembers), results
 
 
 def _unwatched(folder: RunFolder, collected: Iterable[Collected]) -> Iterator[UnwatchedMailbox]:
