@@ -108,6 +108,29 @@ def test_nothing_secret_is_printed(
         assert "eyJ" not in output, "a token"
 
 
+@pytest.mark.parametrize("make", [microsoft, google])
+def test_a_gateway_that_writes_no_files_is_told(
+    tenant: RunningTenant, make: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    files = {"collect_from": "gateway_files", "gateway_files": str(tmp_path / "*.ndjson")}
+    (lost,) = those(found(make(tenant, **files)), "wrong")
+    assert lost["check"] == "delivered mail"
+    assert "gateway_files" in lost["told"]
+    (tmp_path / "today.ndjson").write_text("")
+    assert those(found(make(tenant, **files)), "wrong") == []
+
+
+def test_a_hunting_query_is_tried_where_mail_is_learnt_by_it(
+    tenant: RunningTenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hunting = microsoft(tenant, collect_from="advanced_hunting")
+    refused = those(found(hunting), "wrong")
+    assert [each["check"] for each in refused] == ["permissions", "delivered mail"]
+    roles = (*tenant.state.settings.microsoft_roles, "ThreatHunting.Read.All")
+    monkeypatch.setattr(tenant.state.microsoft, "roles", roles)
+    assert those(found(hunting), "wrong") == []
+
+
 def test_a_mailbox_may_be_named(tenant: RunningTenant) -> None:
     findings = found(microsoft(tenant), "--mailbox", ANN)
     (read,) = (f for f in findings if f["check"] == "one mailbox")

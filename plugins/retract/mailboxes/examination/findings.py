@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -15,14 +15,16 @@ import httpx
 
 from retract.errors import ConfigurationError, MailboxError
 from retract.mailboxes.microsoft365.told import unreachable
-from retract.mailboxes.settings import ConnectionSettings
-from retract.model import Mailbox, UnwatchedMailbox, UnwatchedReason
+from retract.mailboxes.protocol import MailboxProvider
+from retract.mailboxes.settings import CollectFrom, ConnectionSettings
+from retract.model import Mailbox, UnwatchedMailbox, UnwatchedReason, Window
 
 WARN_OF_SKEW = timedelta(minutes=1)
 MOST_SKEW = timedelta(minutes=5)
 """Microsoft Entra and Google refuse what is signed further off than that."""
 _TRIED_MAILBOXES = 5
 _NAMED = 3
+_LEARNT = timedelta(hours=1)
 
 
 class Grade(StrEnum):
@@ -139,6 +141,24 @@ def list_some(mailboxes: Callable[[], Iterable[Mailbox | UnwatchedMailbox]]) -> 
         mend = f"Take out of watch, or correct: {', '.join(lost[:_NAMED])}{more}"
         return Listing(Finding("mailboxes", Grade.WARNING, told, mend), tuple(some))
     return Listing(Finding("mailboxes", Grade.GOOD, told), tuple(some))
+
+
+def learn(
+    settings: ConnectionSettings,
+    mailboxes: MailboxProvider,
+    some: Sequence[Mailbox],
+    now: datetime,
+) -> Iterator[Finding]:
+    """Whether delivered mail can be learnt from where the settings say, if not the mailboxes."""
+    if settings.collect_from is CollectFrom.MAILBOXES:
+        return
+    check = "delivered mail"
+    try:
+        mailboxes.prepare(some, Window(now - _LEARNT, now))
+    except MailboxError as error:
+        yield wrong(check, error)
+    else:
+        yield Finding(check, Grade.GOOD, f"learnt from {settings.collect_from.value}")
 
 
 def read_one(some: Iterable[Mailbox], newest: Callable[[Mailbox], datetime | None]) -> Finding:

@@ -18,11 +18,13 @@ from retract.mailboxes.examination.findings import (
     Finding,
     Grade,
     clock_finding,
+    learn,
     list_some,
     reach,
     read_one,
     wrong,
 )
+from retract.mailboxes.google_workspace import quota
 from retract.mailboxes.google_workspace.api import (
     DIRECTORY_SCOPE,
     MEMBERS_SCOPE,
@@ -43,7 +45,6 @@ _TOO_BROAD = {
 }
 """What such delegations are often given besides. There is no asking for all that is granted."""
 _ADMIN_PAGE = "in the Admin console, Security, API controls, Domain-wide delegation"
-_LIST_UNITS, _GET_UNITS = 5, 20
 
 
 def examine_google_workspace(
@@ -78,7 +79,8 @@ def examine_google_workspace(
 
         with closing(open_mailboxes(settings, connection, clock)) as mailboxes:
             listing = list_some(mailboxes.list_mailboxes)
-        yield listing.finding
+            yield listing.finding
+            yield from learn(settings, mailboxes, listing.some, clock())
         some = (
             (Mailbox(Provider.GOOGLE_WORKSPACE, connection, mailbox, mailbox),)
             if mailbox
@@ -170,9 +172,9 @@ def _newest(api: GoogleApi, mailbox: Mailbox) -> datetime | None:
     gmail = api.gmail(mailbox.address)
     task = f"read the newest message of {mailbox.address}"
     listed = gmail.messages.list(userId=gmail.user, maxResults=1)
-    found = gmail.call(Call(listed, _LIST_UNITS, task)).get("messages") or ()
+    found = gmail.call(Call(listed, quota.LIST_MESSAGES, task)).get("messages") or ()
     if not found:
         return None
     got = gmail.messages.get(userId=gmail.user, id=found[0]["id"], format="minimal")
-    message = gmail.call(Call(got, _GET_UNITS, task))
+    message = gmail.call(Call(got, gmail.get_units, task))
     return datetime.fromtimestamp(int(message["internalDate"]) / 1000, UTC)

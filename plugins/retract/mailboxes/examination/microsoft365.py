@@ -19,6 +19,7 @@ from retract.mailboxes.examination.findings import (
     Finding,
     Grade,
     clock_finding,
+    learn,
     list_some,
     reach,
     read_one,
@@ -87,7 +88,8 @@ def examine_microsoft365(
 
     with closing(open_mailboxes(settings, connection, clock)) as mailboxes:
         listing = list_some(mailboxes.list_mailboxes)
-    yield listing.finding
+        yield listing.finding
+        yield from learn(settings, mailboxes, listing.some, clock())
     some = (
         (Mailbox(Provider.MICROSOFT365, connection, mailbox, mailbox),) if mailbox else listing.some
     )
