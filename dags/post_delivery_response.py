@@ -79,7 +79,12 @@ def post_delivery_response() -> None:
         label_map_index(connection)
         return response.list_mailboxes(folder, connection)
 
-    @task(trigger_rule=TriggerRule.ALL_DONE)
+    @task(
+        trigger_rule=TriggerRule.ALL_DONE,
+        retries=2,
+        retry_delay=timedelta(seconds=15),
+        retry_policy=MailboxRetryPolicy(),
+    )
     def shard_mailboxes(folder: str) -> list[dict[str, Any]]:
         return response.shard_mailboxes(Settings(), folder)
 
@@ -94,7 +99,13 @@ def post_delivery_response() -> None:
         label_map_index(shard["label"])
         return response.collect(Settings(), folder, shard)
 
-    @task(trigger_rule=TriggerRule.ALL_DONE, inlets=[INDICATORS])
+    @task(
+        trigger_rule=TriggerRule.ALL_DONE,
+        inlets=[INDICATORS],
+        retries=2,
+        retry_delay=timedelta(seconds=15),
+        retry_policy=MailboxRetryPolicy(),
+    )
     def pin(folder: str) -> dict[str, Any]:
         return response.pin(Settings(), folder)
 
@@ -125,7 +136,12 @@ def post_delivery_response() -> None:
         label_map_index(shard["label"])
         return response.act(Settings(), folder, shard)
 
-    @task(trigger_rule=TriggerRule.ALL_DONE)
+    @task(
+        trigger_rule=TriggerRule.ALL_DONE,
+        retries=2,
+        retry_delay=timedelta(seconds=15),
+        retry_policy=MailboxRetryPolicy(),
+    )
     def report(folder: str) -> None:
         finish_with(response.report(Settings(), folder))
 
