@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,23 @@ def test_it_has_the_production_shape() -> None:
         "airflow-triggerer",
     }
     assert environment("airflow-worker")["AIRFLOW__CORE__EXECUTOR"] == "CeleryExecutor"
+
+
+def test_the_programs_that_its_commands_hold_can_be_run() -> None:
+    programs = [
+        program
+        for service in SERVICES.values()
+        for part in service.get("command", [])
+        for program in re.findall(r"python -c '([^']+)'", str(part))
+    ]
+    assert programs
+    for program in programs:
+        imports = [line for line in program.splitlines() if line.startswith("from retract")]
+        assert imports
+        done = subprocess.run(
+            [sys.executable, "-c", "\n".join(imports)], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
 
 
 def test_the_local_tenant_runs_only_when_asked_for() -> None:

@@ -163,7 +163,7 @@ class _Steps:
         )
         # A plan with nothing to do still has a task, for no mailbox.
         planned = (json.loads(file.read_bytes()) for file in (folder / "to_act").glob("*.json"))
-        to_act = sum(bool(task["mailbox_keys"]) for task in planned)
+        to_act = sum(bool(task["retractions"]) for task in planned)
         if not total:
             return
         note = f"{collected}/{total} mailboxes collected"
