@@ -1,11 +1,11 @@
 """A small part of the Kusto Query Language: what it takes to ask tables for delivered mail.
 
 A table, and then, each after a bar: ``where`` comparisons joined by ``and``; ``project`` of
-columns; ``order by`` or ``sort by`` one column; ``take`` or ``limit``; ``join kind=leftsemi`` of
-another such query in parentheses on one column. A comparison is a column, then ``==``, ``!=``,
-``<``, ``<=``, ``>`` or ``>=`` and a literal, ``=~`` and a string, ``in`` or ``in~`` and literals in
-parentheses, or ``between (… .. …)``. A literal is a string, a whole number, ``datetime(…)``,
-``now()`` or ``ago(…)``. Everything else is refused.
+columns; ``distinct`` of columns; ``order by`` or ``sort by`` one column; ``take`` or ``limit``;
+``join kind=leftsemi`` of another such query in parentheses on one column. A comparison is a column,
+then ``==``, ``!=``, ``<``, ``<=``, ``>`` or ``>=`` and a literal, ``=~`` and a string, ``in`` or
+``in~`` and literals in parentheses, or ``between (… .. …)``. A literal is a string, a whole number,
+``datetime(…)``, ``now()`` or ``ago(…)``. Everything else is refused.
 """
 
 from __future__ import annotations
@@ -104,6 +104,7 @@ class _Parser:
         stages = {
             "where": self._where,
             "project": self._project,
+            "distinct": self._distinct,
             "order": self._order,
             "sort": self._order,
             "take": self._take,
@@ -138,6 +139,19 @@ class _Parser:
             self._next()
             names.append(self._column(table))
         return replace(table, columns={name: table.columns[name] for name in names})
+
+    def _distinct(self, table: Table) -> Table:
+        table = self._project(table)
+
+        def rows() -> Iterator[Any]:
+            seen: set[tuple[Value, ...]] = set()
+            for row in table.rows:
+                values = tuple(column.read(row) for column in table.columns.values())
+                if values not in seen:
+                    seen.add(values)
+                    yield row
+
+        return replace(table, rows=rows())
 
     def _order(self, table: Table) -> Table:
         self._expect("by")

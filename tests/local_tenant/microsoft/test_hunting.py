@@ -131,6 +131,8 @@ def test_urls_come_once_a_message_and_files_once_a_recipient(tenant, ask):
     sha256 = hashlib.sha256(b"%PDF").hexdigest()
     assert sorted(row.pop("RecipientEmailAddress") for row in files) == [ANNA, BEN]
     assert files == [{"FileName": "invoice.pdf", "SHA256": sha256, "FileSize": 4}] * 2
+    once = ask("EmailAttachmentInfo | distinct FileName, SHA256")
+    assert once == [{"FileName": "invoice.pdf", "SHA256": sha256}]
 
 
 def test_a_row_tells_where_the_copy_lay_and_where_it_lies(tenant, graph, ask):

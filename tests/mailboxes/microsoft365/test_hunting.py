@@ -9,6 +9,7 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
 from hashlib import sha256
+from typing import Any
 
 import pytest
 
@@ -60,7 +61,12 @@ def mailbox_of(tenant: RunningTenant, address: str) -> Mailbox:
     return Mailbox(Provider.MICROSOFT365, "work", box.mailbox_id, address)
 
 
-def deliver(tenant: RunningTenant, *recipients: str, subject: str = "Invoice") -> list[Item]:
+def deliver(
+    tenant: RunningTenant,
+    *recipients: str,
+    subject: str = "Invoice",
+    at: datetime = NOW - timedelta(hours=1),
+) -> list[Item]:
     message = EmailMessage()
     message["From"] = "Mallory <mallory@evil.example>"
     message["To"] = "list@north.example"
@@ -68,7 +74,7 @@ def deliver(tenant: RunningTenant, *recipients: str, subject: str = "Invoice") -
     message["Message-ID"] = f"<{uuid.uuid4()}'x@evil.example>"
     message.set_content("See https://evil.example/login now")
     message.add_attachment(b"MZ", maintype="application", subtype="zip", filename="invoice.zip")
-    return tenant.deliver(message.as_bytes(), recipients, NOW - timedelta(hours=1))
+    return tenant.deliver(message.as_bytes(), recipients, at)
 
 
 def collect(
@@ -83,7 +89,7 @@ def test_what_defender_tells_is_collected_with_the_copies_ids(
 ) -> None:
     ann, ben = mailbox_of(tenant, ANN), mailbox_of(tenant, BEN)
     to_ann, to_ben = deliver(tenant, ANN, BEN)
-    provider.prepare([ann, ben], WEEK)
+    provider.prepare([(ann, None), (ben, None)], WEEK)
     (message,) = (one for one in collect(provider, ann)[0] if one.copy.message_id)
     assert message.copy.message_id == to_ann.message_id
     seen = {(one.type, one.value) for one in message.extraction.observables}
@@ -106,7 +112,7 @@ def test_a_later_reading_tells_only_what_is_new(
     found, watermark = collect(provider, cleo)
     assert len(found) == 1
     (second,) = deliver(tenant, cleo.address, subject="Another")
-    provider.prepare([cleo], WEEK)
+    provider.prepare([(cleo, watermark)], WEEK)
     assert [one.copy.message_id for one in collect(provider, cleo, watermark)[0]] == [
         second.message_id
     ]
@@ -144,6 +150,55 @@ def test_more_rows_in_a_moment_than_one_answer_holds_is_an_error_and_no_loss(
     with pytest.raises(MailboxError, match="RETRACT_MAX_SHARDS"):
         list(reading)
     assert reading.watermark is None
+
+
+def test_a_message_to_everybody_is_not_too_many_rows(
+    tenant: RunningTenant, provider: MailboxProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gus, *others = (mailbox_of(tenant, f"{name}@north.example") for name in ("gus", "x", "y", "z"))
+    deliver(tenant, gus.address, *(other.address for other in others))
+    monkeypatch.setattr(hunting, "_MOST_ROWS", 3)
+    assert len(collect(provider, gus)[0]) == 1
+
+
+def test_a_message_full_of_urls_stops_no_other(
+    tenant: RunningTenant, provider: MailboxProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hal = mailbox_of(tenant, "hal@north.example")
+    message = EmailMessage()
+    message["From"], message["Subject"] = "a@evil.example", "Full"
+    message["Message-ID"] = "<full@evil.example>"
+    message.set_content(" ".join(f"https://evil.example/{n}" for n in range(20)))
+    tenant.deliver(message.as_bytes(), [hal.address], NOW - timedelta(hours=2))
+    deliver(tenant, hal.address)
+    monkeypatch.setattr(hunting, "_MOST_ROWS", 5)
+    assert sorted(one.extraction.subject for one in collect(provider, hal)[0]) == [
+        "Full",
+        "Invoice",
+    ]
+
+
+@pytest.mark.parametrize("table", ["EmailUrlInfo", "EmailAttachmentInfo"])
+def test_a_young_message_waits_for_its_rows_in_the_other_tables(
+    tenant: RunningTenant, provider: MailboxProvider, monkeypatch: pytest.MonkeyPatch, table: str
+) -> None:
+    ida = mailbox_of(tenant, f"{table}@north.example")
+    deliver(tenant, ida.address, at=NOW)
+    deliver(tenant, ida.address, subject="Of an hour ago")
+    ask = hunting.AdvancedHunting._ask
+
+    def late(self: hunting.AdvancedHunting, query: str) -> list[dict[str, Any]]:
+        return [] if query.startswith(table) else ask(self, query)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(hunting.AdvancedHunting, "_ask", late)
+        found, watermark = collect(provider, ida)
+    assert [one.extraction.subject for one in found] == ["Of an hour ago"]
+    provider.prepare([(ida, None)], WEEK)
+    found, _ = collect(provider, ida, watermark)
+    (whole,) = (one for one in found if one.extraction.subject == "Invoice")
+    values = {one.value for one in whole.extraction.observables}
+    assert {"https://evil.example/login", "invoice.zip"} <= values
 
 
 def test_mail_older_than_defender_keeps_is_said_to_be_missing(

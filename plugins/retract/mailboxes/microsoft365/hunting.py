@@ -32,6 +32,8 @@ _MAILBOXES_A_QUERY: Final = 500
 _SHORTEST: Final = timedelta(seconds=1)
 _APART: Final = timedelta(hours=1)
 """The tables' times of one message differ by less."""
+_SETTLED: Final = timedelta(minutes=30)
+"""How long a message without the rows it should have elsewhere is left for a later query."""
 _OBJECT_ID: Final = re.compile(r"[0-9A-Za-z-]{1,64}")
 # learn.microsoft.com/defender-xdr/advanced-hunting-emailevents-table, "ThreatTypes"
 _THREATS: Final = {
@@ -62,6 +64,8 @@ class _Event(GraphAnswer):
     sending_ip: Text = Field(default="", alias="SenderIPv4")
     subject: Text = Field(default="", alias="Subject")
     threats: Text = Field(default="", alias="ThreatTypes")
+    urls: int | None = Field(default=None, alias="UrlCount")
+    attachments: int | None = Field(default=None, alias="AttachmentCount")
 
     @property
     def disposition(self) -> Disposition:
@@ -103,7 +107,7 @@ class AdvancedHunting:
         return (one for one in told if one.received_at >= start)
 
     def _described(
-        self, mailbox_ids: Sequence[str], start: datetime, end: datetime
+        self, mailbox_ids: Sequence[str], start: datetime, now: datetime
     ) -> Iterator[tuple[str, DescribedMessage]]:
         """(mailbox id, message) of everything delivered to the mailboxes."""
         whose = ", ".join(f"'{one}'" for one in mailbox_ids)
@@ -112,29 +116,35 @@ class AdvancedHunting:
             return (
                 f"EmailEvents | where {_between(since, until)} "
                 f"| where RecipientObjectId in ({whose}) "
-                "| where DeliveryAction in ('Delivered', 'Junked') "
+                "| where DeliveryAction in ('Delivered', 'Junked', 'Replaced') "
             )
 
         def parts(table: str, columns: str) -> Callable[[datetime, datetime], str]:
             return lambda since, until: (
                 f"{table} | where {_between(since - _APART, until + _APART)} "
                 f"| join kind=leftsemi ({events(since, until)}) on NetworkMessageId "
-                f"| project NetworkMessageId, {columns}"
+                # EmailAttachmentInfo has a row a recipient, of all who got the message.
+                f"| distinct NetworkMessageId, {columns}"
             )
 
         # A row is made some time after its delivery: an end is needed only to cut by.
-        end += _APART
+        end = now + _APART
         rows = self._rows(lambda a, b: f"{events(a, b)}| project {_EVENT_COLUMNS}", start, end)
         happened = [event for row in rows if (event := _event(row))]
         if not happened:
             return
         urls: defaultdict[str, dict[str, None]] = defaultdict(dict)
-        for row in self._rows(parts("EmailUrlInfo", "Url"), start, end):
+        for row in self._rows(parts("EmailUrlInfo", "Url"), start, end, cut=True):
             urls[str(row.get("NetworkMessageId"))][str(row.get("Url") or "")] = None
         files: defaultdict[str, dict[DescribedAttachment, None]] = defaultdict(dict)
-        for row in self._rows(parts("EmailAttachmentInfo", "FileName, SHA256"), start, end):
+        columns = "FileName, SHA256"
+        for row in self._rows(parts("EmailAttachmentInfo", columns), start, end, cut=True):
             files[str(row.get("NetworkMessageId"))][_attachment(row)] = None
         for event in happened:
+            name = event.network_message_id
+            is_whole = (name in urls or not event.urls) and (name in files or not event.attachments)
+            if not is_whole and now - event.at < _SETTLED:
+                continue  # told by a later query: its other rows are still to come
             yield (
                 event.mailbox_id,
                 DescribedMessage(
@@ -146,17 +156,27 @@ class AdvancedHunting:
                     sender_name=event.sender_name,
                     return_path=event.return_path,
                     sending_ip=event.sending_ip,
-                    urls=tuple(urls.get(event.network_message_id, ())),
-                    attachments=tuple(files.get(event.network_message_id, ())),
+                    urls=tuple(urls.get(name, ())),
+                    attachments=tuple(files.get(name, ())),
                     disposition=event.disposition,
                 ),
             )
 
     def _rows(
-        self, query: Callable[[datetime, datetime], str], start: datetime, end: datetime
+        self,
+        query: Callable[[datetime, datetime], str],
+        start: datetime,
+        end: datetime,
+        *,
+        cut: bool = False,
     ) -> list[dict[str, Any]]:
+        """All rows. Where one second has too many they are ``cut``, or else it is an error: of
+        messages none may go missing, and one message full of URLs may not stop all others."""
         rows = self._ask(f"{query(start, end)} | take {_MOST_ROWS}")
         if len(rows) < _MOST_ROWS:
+            return rows
+        if end - start <= _SHORTEST and cut:
+            log.warning("of a flood of URLs or attachments in one second only some are seen")
             return rows
         if end - start <= _SHORTEST:
             raise MailboxError(
@@ -164,7 +184,8 @@ class AdvancedHunting:
                 "mailboxes a task (RETRACT_MAX_SHARDS)"
             )
         middle = start + (end - start) / 2
-        return self._rows(query, start, middle) + self._rows(query, middle, end)
+        earlier = self._rows(query, start, middle, cut=cut)
+        return earlier + self._rows(query, middle, end, cut=cut)
 
     def _ask(self, query: str) -> list[dict[str, Any]]:
         task = "ask advanced hunting for delivered mail"
