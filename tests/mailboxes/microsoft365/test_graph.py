@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -216,6 +217,7 @@ def test_a_throttled_call_is_made_again_alone(service: Service, graph: Graph, as
         httpx.ReadTimeout("silence"),
         httpx.ReadError("reset"),
         httpx.RemoteProtocolError("closed"),
+        ssl.SSLError("bad record mac"),
         httpx.Response(504),
         httpx.Response(500, text="<html>"),
         httpx.Response(408),

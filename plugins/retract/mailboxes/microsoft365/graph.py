@@ -201,7 +201,7 @@ class _Door:
             response = await self._http.request(call.method, url, headers=headers, json=call.body)
         except _NEVER_SENT as error:
             raise unreachable(url, error) from error
-        except httpx.RequestError as error:
+        except (httpx.RequestError, OSError) as error:  # OSError: TLS that broke on the way
             raise OutcomeUnknown(type(error).__name__) from error
         return Reply(response.status_code, response.headers, response.content)
 
