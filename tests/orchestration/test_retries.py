@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from airflow.sdk.exceptions import AirflowFailException
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,6 +20,7 @@ from retract.errors import (
     Throttled,
 )
 from retract.orchestration.clock import utc_now
+from retract.orchestration.context import finish_with
 from retract.orchestration.retries import (
     MailboxRetryPolicy,
     ShardFailed,
@@ -94,6 +96,17 @@ def test_a_shard_waits_as_long_as_its_most_throttled_mailbox() -> None:
     assert decision.retry_delay.total_seconds() >= 90.5
     assert "a" in str(failed)
     assert "b" in str(failed)
+
+
+def test_an_error_names_some_of_many_mailboxes_and_counts_the_rest() -> None:
+    failed = ShardFailed({f"user{n}": TenantUnreachable("down") for n in range(10_000)})
+    assert len(failed.failures) == 10_000
+    assert str(failed).startswith("10000 mailbox(es) failed: user0: down; user1: down; ")
+    assert str(failed).endswith("; user9: down; and 9990 more")
+    with pytest.raises(AirflowFailException) as ended:
+        finish_with([str(number) for number in range(11)])
+    assert str(ended.value) == "0; 1; 2; 3; 4; 5; 6; 7; 8; 9; and 1 more"
+    finish_with([])
 
 
 def test_a_mailbox_that_another_worker_holds_is_tried_again_when_the_hold_ends() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from airflow.sdk import get_current_context
 from airflow.sdk.exceptions import AirflowFailException
 
+from retract.orchestration.retries import joined
 from retract.orchestration.windows import RunRequest
 
 
@@ -31,4 +32,4 @@ def label_map_index(label: str) -> None:
 def finish_with(problems: list[str]) -> None:
     """Turn the run red, once its record is written, when something went wrong."""
     if problems:
-        raise AirflowFailException("; ".join(problems))
+        raise AirflowFailException(joined(problems))

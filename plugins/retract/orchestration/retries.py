@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 PERMANENT = (AuthenticationFailed, ConfigurationError, MailboxUnavailable, PermissionDenied)
 """Waiting does not mend these: a person has to."""
 
+_MOST_TOLD = 10
 _LONGEST_SECONDS = 900.0
 _LONGEST_ASKED_SECONDS = 3600.0
 """A run that waited longer would keep the runs after it from starting."""
@@ -37,13 +38,19 @@ class ShardFailed(RetractError):
 
     def __init__(self, failures: Mapping[str, Exception]) -> None:
         self.failures = dict(failures)
-        told = "; ".join(f"{mailbox}: {error}" for mailbox, error in self.failures.items())
-        super().__init__(f"{len(self.failures)} mailbox(es) failed: {told}")
+        told = [f"{mailbox}: {error}" for mailbox, error in self.failures.items()]
+        super().__init__(f"{len(told)} mailbox(es) failed: {joined(told)}")
 
     @property
     def permanent(self) -> bool:
         """Whether no retry can help any of them."""
         return all(isinstance(error, PERMANENT) for error in self.failures.values())
+
+
+def joined(problems: Sequence[str]) -> str:
+    """Problems as one error tells them: the first few, and how many more there are."""
+    more = [f"and {len(problems) - _MOST_TOLD} more"] if len(problems) > _MOST_TOLD else []
+    return "; ".join([*problems[:_MOST_TOLD], *more])
 
 
 def asked_seconds(error: BaseException, now: datetime) -> float | None:
