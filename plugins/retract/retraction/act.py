@@ -9,15 +9,16 @@ takes only what is unfinished or failed:
   first, and never repeats a call that turns out to have succeeded.
 
 The copies are gone over in waves of bounded size, so that memory stays flat and a worker that
-dies leaves little open. What one mailbox meets does not stop the others.
+dies leaves little open. Waves are no larger than their steps' time allows, so that leases are
+renewed long before they run out. What one mailbox meets does not stop the others.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
@@ -30,12 +31,14 @@ from retract.retraction.ledger import Clock, Ledger
 from retract.retraction.ledger_leases import MailboxLeases
 from retract.retraction.plan import PlannedRetraction
 from retract.retraction.records import Outcome, mailbox_key
+from retract.retraction.waves import FIRST_WAVE, Part, Waves, next_size
 
 LEASE: Final = timedelta(minutes=5)
 """How long a worker that died keeps its mailboxes from others."""
 
 WAVE: Final = 400
-"""Copies that are dealt with at once: it bounds memory, and what a worker's death leaves open."""
+"""Copies that are dealt with at once, at most: it bounds memory, and what a worker's death leaves
+open."""
 
 _PAUSES: Final = (1.0, 2.0, 4.0, 6.0, 7.0)
 """Seconds between the tries at mailboxes that another worker holds: 20 in all."""
@@ -100,19 +103,11 @@ def act_on_mailboxes(
     Mailboxes that another worker holds are tried again for about 20 seconds in all.
 
     Raises PlanError when the plan was not recorded or is a preview, LedgerError when the ledger
-    cannot be used. ``lease`` must outlast any single call to the provider; ``wave`` bounds the
-    copies that are dealt with at once.
+    cannot be used. ``lease`` must be at least twice as long as any single call to the provider;
+    ``wave`` bounds the copies that are dealt with at once.
     """
     _require_enforced(ledger, run_id)
     return _Acting(to_do, provider, ledger, run_id, clock, lease, wave).carry_out(sleep)
-
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """As much of a mailbox as goes into one wave."""
-
-    key: str
-    retractions: Sequence[PlannedRetraction]
 
 
 @dataclass(slots=True)
@@ -130,41 +125,44 @@ class _Acting:
     """By its key, what stopped a mailbox: nothing more is tried in it."""
     held: dict[str, ClaimLost] = field(default_factory=dict)
     """By its key, why a mailbox or copies in it were left to another worker."""
+    size: int = FIRST_WAVE
+    """Copies in the next wave, at most."""
 
     def carry_out(self, sleep: Callable[[float], None]) -> dict[str, MailboxResult]:
         results = _Results(self.to_do, self.clock)
-        put_off = self._go_over(_parts(self.to_do, self.wave), results)
+        put_off = self._go_over(Waves.of(self.to_do), results)
         for pause in _PAUSES:
             if not put_off:
                 break
             sleep(pause)
-            put_off = self._go_over(put_off, results)
+            put_off = self._go_over(Waves(deque(put_off)), results)
         results.count(self._outcomes(put_off).values())
         return results.with_errors({**self.held, **self.stopped})
 
-    def _go_over(self, parts: Iterable[_Part], results: _Results) -> list[_Part]:
+    def _go_over(self, waves: Waves, results: _Results) -> list[Part]:
         """Returns the parts whose mailboxes another worker holds."""
-        put_off: list[_Part] = []
-        for some in _waves(parts, self.wave):
-            busy: list[_Part] = []
-            left = some
-            while left:
-                others, left = self._carry_out_wave(left)
-                busy += others
-            keys = {part.key for part in busy}
-            results.count(self._outcomes(p for p in some if p.key not in keys).values())
-            put_off += [part for part in some if part.key in keys]
+        put_off: list[Part] = []
+        while waves:
+            some = waves.take(min(self.size, self.wave))
+            busy, not_reached = self._carry_out_wave(some)
+            put_off += [part for part in some if part.key in busy]
+            waves.put_back(not_reached)
+            later = {each.copy_id for each in not_reached}
+            over = (part.without(later) for part in some if part.key not in busy)
+            results.count(self._outcomes(over).values())
         return put_off
 
-    def _carry_out_wave(self, parts: Sequence[_Part]) -> tuple[list[_Part], list[_Part]]:
-        """Returns the parts whose mailboxes are busy, and those there was no time for."""
+    def _carry_out_wave(
+        self, parts: Sequence[Part]
+    ) -> tuple[frozenset[str], list[PlannedRetraction]]:
+        """Returns the keys of the mailboxes that another worker holds, or took over, and what
+        there was no time for in the others."""
         tried = [part for part in self._unfinished(parts) if not self._waits(part.key)]
         if not tried:
-            return [], []
+            return frozenset(), []
         with self.ledger.mailbox_leases(
             {part.key for part in tried}, owner=self.run_id, clock=self.clock, duration=self.lease
         ) as leases:
-            busy = [part for part in tried if part.key in leases.busy]
             self._keep_waits(leases)
             ours = [p for p in tried if p.key in leases.held and not self._waits(p.key)]
             attempt = Attempt(
@@ -181,20 +179,24 @@ class _Acting:
             for part in ours:
                 self.held.pop(part.key, None)
             self.held |= attempt.claims_lost | leases.busy
-            self._remember_waits(leases, {part.key for part in ours})
-        return busy, [_Part(key, some) for key, some in _by_mailbox(attempt.not_reached).items()]
+            self._remember_waits(leases, {part.key for part in ours} - leases.busy.keys())
+        copies = sum(len(part.retractions) for part in ours)
+        if copies:
+            self.size = next_size(self.size, copies, leases.longest, self.lease, self.wave)
+        busy = frozenset(leases.busy)
+        return busy, [each for each in attempt.not_reached if each.mailbox_key not in busy]
 
-    def _unfinished(self, parts: Iterable[_Part]) -> list[_Part]:
+    def _unfinished(self, parts: Iterable[Part]) -> list[Part]:
         """The parts, without the copies that have their final outcome."""
         parts = list(parts)
         outcomes = self._outcomes(parts)
         open_parts = (
-            _Part(part.key, [r for r in part.retractions if _is_open(outcomes[r.copy_id])])
+            Part(part.key, [r for r in part.retractions if _is_open(outcomes[r.copy_id])])
             for part in parts
         )
         return [part for part in open_parts if part.retractions]
 
-    def _outcomes(self, parts: Iterable[_Part]) -> dict[str, Outcome]:
+    def _outcomes(self, parts: Iterable[Part]) -> dict[str, Outcome]:
         """The outcomes so far. Raises PlanError unless the run's recorded plan has them all."""
         wanted = {each.copy_id: each for part in parts for each in part.retractions}
         known = self.ledger.outcomes(self.run_id, copy_ids=wanted)
@@ -291,33 +293,3 @@ def _require_enforced(ledger: Ledger, run_id: str) -> None:
 
 def _is_open(outcome: Outcome) -> bool:
     return outcome.state in _TRIED_AGAIN
-
-
-def _parts(to_do: Mapping[str, Sequence[PlannedRetraction]], size: int) -> Iterator[_Part]:
-    """The mailboxes, whole where they fit into a wave."""
-    for key, retractions in to_do.items():
-        for start in range(0, len(retractions), size):
-            yield _Part(key, retractions[start : start + size])
-
-
-def _waves(parts: Iterable[_Part], size: int) -> Iterator[list[_Part]]:
-    """The parts in their order, in groups of at most ``size`` copies."""
-    wave: list[_Part] = []
-    copies = 0
-    for part in parts:
-        if wave and copies + len(part.retractions) > size:
-            yield wave
-            wave, copies = [], 0
-        wave.append(part)
-        copies += len(part.retractions)
-    if wave:
-        yield wave
-
-
-def _by_mailbox(
-    retractions: Iterable[PlannedRetraction],
-) -> dict[str, list[PlannedRetraction]]:
-    by_key: dict[str, list[PlannedRetraction]] = {}
-    for each in retractions:
-        by_key.setdefault(each.mailbox_key, []).append(each)
-    return by_key

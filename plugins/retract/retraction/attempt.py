@@ -45,8 +45,8 @@ REFUSED: Final = (AuthenticationFailed, PermissionDenied, MailboxUnavailable)
 NOT_NOW: Final = (Throttled, TenantUnreachable)
 """The whole mailbox has to wait."""
 
-_NO_CALL_AFTER: Final = 0.7
-"""The part of a lease after which no call is begun: one begun before must have ended by then."""
+_NO_CALL_AFTER: Final = 0.5
+"""The part of a lease after which no call is begun: one begun before ends within the lease."""
 
 _NEVER: Final = datetime.min.replace(tzinfo=UTC)
 
@@ -133,7 +133,7 @@ class Attempt:
     def _retract(self, works: list[_Work]) -> list[_Work]:
         """Act on the copies that are where they can be seen; returns those that are not."""
         works = self._adopted(self._looked_at(self._supported(works)))
-        self.leases.renew_when_due()
+        self.leases.renew()
         self._decide(works)
         claimed = [work for work in works if work.copy_id in self._open]
         if claimed:
@@ -282,7 +282,7 @@ class Attempt:
         A copy that is nowhere to be seen keeps its claim.
         """
         tried = [work for work in works if not isinstance(work.answer, (*REFUSED, *NOT_NOW))]
-        self.leases.renew_when_due()
+        self.leases.renew()
         seen = _answers(lambda: self.provider.locate([work.copy for work in tried]), len(tried))
         there = {work.copy_id: look for work, look in zip(tried, seen, strict=True)}
         with self._settling() as changes:

@@ -37,6 +37,9 @@ class MailboxLeases:
         self._tokens: dict[str, int] = {}
         now = clock()
         self.expires_at = now + duration
+        self.longest = timedelta()
+        """The longest time that passed without a renewal."""
+        self._renewed_at = now
         with writing() as db:
             for chunk in chunks(keys):
                 self._take(db, chunk, owner, now)
@@ -51,24 +54,33 @@ class MailboxLeases:
         if key in self.busy:
             raise self.busy[key]
 
-    def renew_when_due(self) -> None:
-        """Prolong the leases once half of their time is over.
+    def renew(self) -> None:
+        """Prolong the leases to their full time.
 
         A mailbox that was taken over meanwhile is busy from then on.
         """
         now = self._clock()
-        if self.expires_at - now > self._duration / 2:
-            return
+        self._note(now)
         expires_at = now + self._duration
         for key in self._write_own({"expires_at": expires_at}):
             del self._tokens[key]
             self.busy[key] = ClaimLost(f"mailbox {key} was taken over by another worker")
         self.expires_at = expires_at
 
+    def renew_when_due(self) -> None:
+        """The same, once half of their time is over."""
+        if self.expires_at - self._clock() <= self._duration / 2:
+            self.renew()
+
     def give_back(self) -> None:
         """Let others in, except where somebody else is already."""
+        self._note(self._clock())
         self._write_own({"expires_at": None})
         self._tokens = {}
+
+    def _note(self, now: datetime) -> None:
+        self.longest = max(self.longest, now - self._renewed_at)
+        self._renewed_at = now
 
     def _take(self, db: sa.Connection, keys: list[str], owner: str, now: datetime) -> None:
         rows = _locked(db, keys)
