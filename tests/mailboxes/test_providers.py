@@ -35,6 +35,7 @@ from retract.errors import (
     TenantUnreachable,
     Throttled,
 )
+from retract.mailboxes.settings import Watch
 from retract.model import (
     Action,
     Copy,
@@ -57,6 +58,21 @@ def supported(bench: Bench, action: Action) -> bool:
 
 
 # ---- mailboxes ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("own_way", ["excluded", "not named"])
+def test_a_mailbox_that_is_not_watched_is_none(bench: Bench, own_way: str) -> None:
+    other = bench.tenant.add_mailbox(f"other-{uuid.uuid4().hex}@{bench.mailbox.address[-13:]}")
+    address = bench.mailbox.address
+    watch = (
+        Watch(exclude=(address.upper(),))
+        if own_way == "excluded"
+        else Watch(addresses=(other.address,))
+    )
+    with closing(bench.with_settings(watch=watch)) as mailboxes:
+        with pytest.raises(MailboxUnavailable, match="watch"):
+            mailboxes.mailbox(address)
+        assert mailboxes.mailbox(other.address).mailbox_id == other.mailbox_id
 
 
 def test_lists_the_mailboxes_that_can_hold_mail(bench: Bench) -> None:

@@ -111,7 +111,7 @@ class FakeTenant:
             raise MailboxUnavailable(f"there is no {address}")
         return Mailbox(self.provider, self.connection, f"id of {address}", address)
 
-    def prepare(self, mailboxes: Sequence[Mailbox], window: Window) -> None:
+    def prepare(self, wanted: Sequence[tuple[Mailbox, Watermark | None]], window: Window) -> None:
         pass
 
     def collect(

@@ -283,7 +283,7 @@ class FakeProvider:
     def mailbox(self, address: str) -> Mailbox:
         raise NotImplementedError
 
-    def prepare(self, mailboxes: Sequence[Mailbox], window: Window) -> None:
+    def prepare(self, wanted: Sequence[tuple[Mailbox, Watermark | None]], window: Window) -> None:
         pass
 
     def collect(

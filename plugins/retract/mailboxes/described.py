@@ -88,8 +88,11 @@ class DescribedMailboxes:
         self._mailboxes = provider
         self._descriptions = descriptions
 
-    def prepare(self, mailboxes: Sequence[Mailbox], window: Window) -> None:
-        self._descriptions.prepare(mailboxes, window.start - LATE)
+    def prepare(self, wanted: Sequence[tuple[Mailbox, Watermark | None]], window: Window) -> None:
+        now = self.now()
+        starts = [_start(_parse(before, window), window, now) for _, before in wanted]
+        if starts:
+            self._descriptions.prepare([mailbox for mailbox, _ in wanted], min(starts))
 
     def collect(
         self,
@@ -163,10 +166,7 @@ class _Reading:
 
     def __iter__(self) -> Iterator[CollectedMessage]:
         cursor = _parse(self._before, self._window)
-        start = self._window.start
-        if cursor:
-            # Not ahead of the clock, whoever told of a delivery to come.
-            start = max(min(cursor.read_to, self._provider.now()) - LATE, start)
+        start = _start(cursor, self._window, self._provider.now())
         told = {_digest(one): one for one in self._descriptions.of(self._mailbox, start)}
         self._times_told = Counter(one.internet_message_id for one in told.values())
         settled = set(cursor.known if cursor else ())
@@ -270,6 +270,14 @@ class _Reading:
         after = _Cursor(read_to=read_to, known=tuple(sorted(settled & recent)))
         since = self._before.since if cursor and self._before else self._window.start
         return Watermark(since, after.model_dump_json())
+
+
+def _start(cursor: _Cursor | None, window: Window, now: datetime) -> datetime:
+    """From when on descriptions are asked for."""
+    if cursor is None:
+        return window.start
+    # Not ahead of the clock, whoever told of a delivery to come.
+    return max(min(cursor.read_to, now) - LATE, window.start)
 
 
 def _parse(watermark: Watermark | None, window: Window) -> _Cursor | None:

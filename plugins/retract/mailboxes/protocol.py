@@ -63,10 +63,12 @@ class MailboxProvider(Protocol):
         not be watched, with the reason."""
 
     def mailbox(self, address: str) -> Mailbox:
-        """The mailbox with this address. Raises MailboxUnavailable where there is none."""
+        """The watched mailbox with this address. Raises MailboxUnavailable where there is none,
+        or the connection's settings leave it out."""
 
-    def prepare(self, mailboxes: Sequence[Mailbox], window: Window) -> None:
-        """These are collected next: what can be asked for all of them at once is asked now.
+    def prepare(self, wanted: Sequence[tuple[Mailbox, Watermark | None]], window: Window) -> None:
+        """These are collected next, each from its watermark on where it has one: what can be
+        asked for all of them at once is asked now.
 
         Collecting a mailbox that was not prepared for costs more, and gives the same.
         """

@@ -154,7 +154,7 @@ def learn(
         return
     check = "delivered mail"
     try:
-        mailboxes.prepare(some, Window(now - _LEARNT, now))
+        mailboxes.prepare([(one, None) for one in some], Window(now - _LEARNT, now))
     except MailboxError as error:
         yield wrong(check, error)
     else:

@@ -17,6 +17,7 @@ from retract.mailboxes.google_workspace.reading import HistoryReading
 from retract.mailboxes.protocol import MailboxReading
 from retract.mailboxes.reading import answered
 from retract.mailboxes.settings import GoogleWorkspaceSettings
+from retract.mailboxes.watched import Watched
 from retract.model import (
     Action,
     Copy,
@@ -68,14 +69,15 @@ class GoogleWorkspace:
         self._clock = clock
         self._api = GoogleApi(settings, clock, share, sleep=sleep, seconds=seconds)
         self._directory = Directory(self._api, connection)
+        self._watched = Watched(settings.watch, self._directory.mailboxes)
 
     def list_mailboxes(self) -> Iterator[Mailbox | UnwatchedMailbox]:
         return self._directory.mailboxes(self._settings.watch)
 
     def mailbox(self, address: str) -> Mailbox:
-        return self._directory.mailbox(address)
+        return self._watched.require(self._directory.mailbox(address))
 
-    def prepare(self, mailboxes: Sequence[Mailbox], window: Window) -> None:
+    def prepare(self, wanted: Sequence[tuple[Mailbox, Watermark | None]], window: Window) -> None:
         """Nothing is asked for many mailboxes at once: each is read on its own."""
 
     def collect(

@@ -31,6 +31,7 @@ from retract.mailboxes.microsoft365.messages import (
 from retract.mailboxes.microsoft365.reading import Manner, Microsoft365Reading
 from retract.mailboxes.protocol import MailboxReading
 from retract.mailboxes.settings import Microsoft365Settings
+from retract.mailboxes.watched import Watched
 from retract.model import (
     Action,
     Copy,
@@ -82,20 +83,21 @@ class Microsoft365:
         self._clock = clock
         self._graph = Graph(settings, clock, transport, share, sleep)
         self._directory = Directory(self._graph, connection)
+        self._watched = Watched(settings.watch, self._directory.watched)
         self._folders = MailFolders(self._graph)
 
     def list_mailboxes(self) -> Iterator[Mailbox | UnwatchedMailbox]:
         return self._directory.watched(self._settings.watch)
 
     def mailbox(self, address: str) -> Mailbox:
-        return self._directory.mailbox(address)
+        return self._watched.require(self._directory.mailbox(address))
 
     @property
     def graph(self) -> Graph:
         """What its calls go through, for what else is asked of the tenant."""
         return self._graph
 
-    def prepare(self, mailboxes: Sequence[Mailbox], window: Window) -> None:
+    def prepare(self, wanted: Sequence[tuple[Mailbox, Watermark | None]], window: Window) -> None:
         """Nothing is asked for many mailboxes at once: each is read on its own."""
 
     def collect(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -103,7 +103,7 @@ def collect(settings: Settings, path: str, shard: Shard) -> int:
         watermarks = lake.watermarks(mailboxes, EXTRACTOR_VERSION)
         since = min([run.window_start, *(mark.since for mark in watermarks.values())])
         known = lake.known_message_ids(mailboxes, since, EXTRACTOR_VERSION)
-        _prepare(providers, mailboxes, run)
+        _prepare(providers, mailboxes, watermarks, run)
         for entry, mailbox in zip(left, mailboxes, strict=True):
             error = _read(
                 providers, mailbox, run, known.pop(mailbox), watermarks.get(mailbox), harvest
@@ -116,11 +116,20 @@ def collect(settings: Settings, path: str, shard: Shard) -> int:
     return harvest.added
 
 
-def _prepare(providers: Providers, mailboxes: Sequence[Mailbox], run: Run) -> None:
+def _prepare(
+    providers: Providers,
+    mailboxes: Sequence[Mailbox],
+    watermarks: Mapping[Mailbox, Watermark],
+    run: Run,
+) -> None:
     """Let each provider ask at once what it can ask for all of them. Where that fails, the
     mailboxes fail one by one."""
     for connection in {mailbox.connection: None for mailbox in mailboxes}:
-        those = [mailbox for mailbox in mailboxes if mailbox.connection == connection]
+        those = [
+            (mailbox, watermarks.get(mailbox))
+            for mailbox in mailboxes
+            if mailbox.connection == connection
+        ]
         try:
             providers.of(connection).prepare(those, run.window)
         except (MailboxError, ConfigurationError) as error:
