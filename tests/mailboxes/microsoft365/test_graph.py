@@ -236,6 +236,15 @@ def test_a_batch_that_is_lost_is_repeated_only_for_reads(
     assert "token-" not in str(answers[0])
 
 
+@pytest.mark.parametrize(("times_as_long", "seconds"), [(1, 60), (3, 180)])
+def test_a_call_may_take_longer_than_others(
+    service: Service, graph: Graph, times_as_long: float, seconds: float
+) -> None:
+    graph.make(Call("GET", "/slow", "wait", times_as_long=times_as_long))
+    (request,) = service.requests
+    assert set(request.extensions["timeout"].values()) == {seconds}
+
+
 @pytest.mark.parametrize(
     "refusal",
     [

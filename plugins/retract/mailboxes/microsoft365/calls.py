@@ -41,6 +41,8 @@ class Call:
     """Whether it must not be repeated when its answer was lost."""
     prefer: str = ""
     """What is preferred besides ids that last: "odata.maxpagesize=50"."""
+    times_as_long: float = 1
+    """How much longer than others its answer may take."""
 
     @property
     def headers(self) -> dict[str, str]:

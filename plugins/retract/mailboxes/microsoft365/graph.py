@@ -165,9 +165,9 @@ class _Door:
             if settings.ca_file
             else httpx.create_ssl_context()
         )
-        timeout = settings.timeout_seconds
-        self._http = httpx.AsyncClient(verify=trust, timeout=timeout, transport=transport)
-        self._sign_in = httpx.Client(verify=trust, timeout=timeout, transport=transport)
+        self._timeout = settings.timeout_seconds
+        self._http = httpx.AsyncClient(verify=trust, transport=transport)
+        self._sign_in = httpx.Client(verify=trust, timeout=self._timeout, transport=transport)
         self._token = _KeptToken(Tokens(settings, self._sign_in, clock))
 
     async def __call__(self, calls: Sequence[Call]) -> Sequence[Reply | None]:
@@ -198,7 +198,13 @@ class _Door:
         url = self._root + call.path
         headers = {"Authorization": f"Bearer {token}", **call.headers}
         try:
-            response = await self._http.request(call.method, url, headers=headers, json=call.body)
+            response = await self._http.request(
+                call.method,
+                url,
+                headers=headers,
+                json=call.body,
+                timeout=self._timeout * call.times_as_long,
+            )
         except _NEVER_SENT as error:
             raise unreachable(url, error) from error
         except (httpx.RequestError, OSError) as error:  # OSError: TLS that broke on the way
