@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from urllib.parse import urlsplit
 
 import httpx
 from pydantic import Field
 
 from retract.errors import ActionNotSupported, MailboxError, MessageNotFound
+from retract.mailboxes.clouds import CLOUDS, cloud_at
 from retract.mailboxes.microsoft365.calls import Call, GraphAnswer, segment, text, with_query
 from retract.mailboxes.microsoft365.directory import Directory
 from retract.mailboxes.microsoft365.folders import (
@@ -51,11 +51,6 @@ from retract.policy import SoftDeleteFolder
 _FOUND_AT_MOST = "25"
 _LONGEST_MESSAGE_ID = 998
 """A line of a header has no more characters (RFC 5322, 2.1.1)."""
-
-# permanentDelete is in the global cloud's metadata and in no other.
-_CLOUDS_WITHOUT_HARD_DELETE = frozenset(
-    {"graph.microsoft.us", "dod-graph.microsoft.us", "microsoftgraph.chinacloudapi.cn"}
-)
 
 
 class _Moved(GraphAnswer):
@@ -179,7 +174,8 @@ class Microsoft365:
                     return Place.RECOVERABLE
                 return Place.TRASH
             case Action.HARD_DELETE:
-                if urlsplit(self._settings.graph_url).hostname in _CLOUDS_WITHOUT_HARD_DELETE:
+                cloud = cloud_at(self._settings.graph_url)
+                if cloud and action in CLOUDS[cloud].missing_actions:
                     raise ActionNotSupported(
                         "hard_delete: Microsoft offers permanentDelete in its global cloud only"
                     )
