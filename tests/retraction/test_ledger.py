@@ -191,7 +191,7 @@ def test_a_run_owes_an_outcome_for_everything_it_planned(ledger):
 
     assert outcomes[one].state is State.DONE
     assert [outcomes[each].finished for each in (one, two, three)] == [True, False, False]
-    assert [o.copy for o in ledger.outcomes(RUN, mailboxes=[mailbox_key(three)])] == [three]
+    assert [o.copy for o in ledger.outcomes(RUN, copy_ids=[three.copy_id])] == [three]
     assert ledger.outcomes("another") == []
 
 

@@ -146,24 +146,17 @@ class Ledger:
             row = db.execute(sa.select(*fields).where(runs.c.run_id == run_id)).one_or_none()
         return None if row is None else RunRecord(**row._mapping)
 
-    def outcomes(
-        self,
-        run_id: str,
-        *,
-        mailboxes: Iterable[str] | None = None,
-        copy_ids: Iterable[str] | None = None,
-    ) -> list[Outcome]:
+    def outcomes(self, run_id: str, *, copy_ids: Iterable[str] | None = None) -> list[Outcome]:
         """What became of everything the run set out to do, ordered by mailbox and copy.
 
-        ``mailboxes`` (mailbox keys) or ``copy_ids`` narrow it. A copy that an earlier plan of
-        the same run finished is told too, and one that was found in a planned copy's place; one
-        that was only begun is not. What was done by a milder action than the planned one is not
-        its outcome.
+        ``copy_ids`` narrow it. A copy that an earlier plan of the same run finished is told too,
+        and one that was found in a planned copy's place; one that was only begun is not. What was
+        done by a milder action than the planned one is not its outcome.
         """
         to_do: dict[str, sa.Row[Any]] = {}
         happened: dict[str, list[sa.Row[Any]]] = {}
         with self._reading() as db:
-            for of_planned, of_events in _narrowed(mailboxes, copy_ids):
+            for of_planned, of_events in _narrowed(copy_ids):
                 wanted = sa.select(planned).where(planned.c.run_id == run_id, of_planned)
                 latest = (
                     sa.select(sa.func.max(events.c.event_id))
@@ -256,19 +249,14 @@ _STATE: Final = sa.select(*(copies.c[name] for name in CopyState.__dataclass_fie
 _Condition = sa.ColumnElement[bool]
 
 
-def _narrowed(
-    mailboxes: Iterable[str] | None, copy_ids: Iterable[str] | None
-) -> Iterator[tuple[_Condition, _Condition]]:
+def _narrowed(copy_ids: Iterable[str] | None) -> Iterator[tuple[_Condition, _Condition]]:
     """Conditions on the planned and on the events that, one after the other, cover what is
     asked for."""
-    if mailboxes is None and copy_ids is None:
+    if copy_ids is None:
         yield sa.true(), sa.true()
-    elif mailboxes is not None:
-        for chunk in chunks(mailboxes):
-            yield planned.c.mailbox_key.in_(chunk), events.c.mailbox_key.in_(chunk)
-    else:
-        for chunk in chunks(copy_ids or ()):
-            yield planned.c.copy_id.in_(chunk), events.c.copy_id.in_(chunk)
+        return
+    for chunk in chunks(copy_ids):
+        yield planned.c.copy_id.in_(chunk), events.c.copy_id.in_(chunk)
 
 
 def _outcome(to_do: sa.Row[Any] | None, lines: Sequence[sa.Row[Any]]) -> Outcome:

@@ -120,7 +120,6 @@ planned = sa.Table(
     sa.Column("mailbox_key", sa.Text, nullable=False),
     *_copy_columns(),
     sa.Column("action", Word(Action), nullable=False),
-    sa.Index(None, "run_id", "mailbox_key"),
 )
 """What each run set out to do: an outcome is owed for every row."""
 
@@ -165,7 +164,7 @@ events = sa.Table(
     sa.Column("location_after", LocationJson),
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("actor", sa.Text, nullable=False),
-    sa.Index(None, "run_id", "mailbox_key"),
+    sa.Index(None, "run_id", "copy_id"),
 )
 """Everything that happened to a copy. Rows are added, never changed."""
 
