@@ -14,6 +14,7 @@ from retract.errors import (
     ClaimLost,
     MailboxError,
     MailboxUnavailable,
+    OutcomeUnknown,
     PermissionDenied,
     PolicyError,
     TenantUnreachable,
@@ -64,7 +65,7 @@ def test_the_rest_is_tried_again(error: Exception) -> None:
 @pytest.mark.parametrize("seconds", [3601.0, 86_400.0, 1e300])
 def test_a_wait_that_would_hold_up_the_runs_to_come_is_left_to_them(seconds: float) -> None:
     throttled = Throttled("slow", retry_after=seconds)
-    for error in (throttled, ShardFailed({"a": throttled, "b": TenantUnreachable("down")})):
+    for error in (throttled, ShardFailed({"a": throttled, "b": PermissionDenied("no")})):
         decision = MailboxRetryPolicy().evaluate(error, 1, 5)
         assert decision.action.value == "fail"
         assert "later run" in (decision.reason or "")
@@ -119,3 +120,14 @@ def test_a_mailbox_that_another_worker_holds_is_tried_again_when_the_hold_ends()
         assert 195 < decision.retry_delay.total_seconds() < 300
     assert asked_seconds(lost, until + timedelta(seconds=1)) == 0
     assert asked_seconds(ClaimLost("nobody knows until when"), until) is None
+
+
+def test_a_mailbox_that_waits_for_hours_keeps_no_other_from_being_tried_again() -> None:
+    failures: dict[str, Exception] = {
+        "a": Throttled("later", retry_after=7200.0),
+        "b": Throttled("soon", retry_after=90.0),
+        "c": OutcomeUnknown("lost"),
+        "d": PermissionDenied("never"),
+    }
+    assert asked_seconds(ShardFailed(failures), utc_now()) == 90.0
+    assert asked_seconds(ShardFailed({"a": failures["a"], "d": failures["d"]}), utc_now()) == 7200.0

@@ -55,10 +55,16 @@ def joined(problems: Sequence[str]) -> str:
 
 def asked_seconds(error: BaseException, now: datetime) -> float | None:
     """How long to wait at least, in seconds: what a provider asked for, or until another
-    worker's hold ends. The longest of a shard's mailboxes; None where nobody said."""
+    worker's hold ends; None where nobody said.
+
+    Of a shard's mailboxes the longest that is not too long to wait for: one of them that has to
+    wait for hours is left to a later run, and keeps no other from being tried again.
+    """
     if isinstance(error, ShardFailed):
-        waits = (asked_seconds(failure, now) for failure in error.failures.values())
-        return max((wait for wait in waits if wait is not None), default=None)
+        can_wait = [one for one in error.failures.values() if not isinstance(one, PERMANENT)]
+        waits = [asked_seconds(failure, now) or 0.0 for failure in can_wait]
+        bearable = [wait for wait in waits if wait <= _LONGEST_ASKED_SECONDS]
+        return max(bearable or waits, default=0.0) or None
     if isinstance(error, Throttled):
         return error.retry_after
     if isinstance(error, ClaimLost) and error.until is not None:

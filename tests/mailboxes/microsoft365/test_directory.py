@@ -181,7 +181,7 @@ def test_groups_need_a_permission_of_their_own() -> None:
         settings = Microsoft365Settings.model_validate({name: tenant.info[name] for name in names})
         settings = settings.model_copy(update={"watch": Watch(groups=("sales@north.example",))})
         mailboxes = Microsoft365(settings, "work", tenant.state.clock)
-        with pytest.raises(PermissionDenied):
+        with pytest.raises(PermissionDenied, match=r"GroupMember\.Read\.All"):
             list(mailboxes.list_mailboxes())
         mailboxes.close()
 

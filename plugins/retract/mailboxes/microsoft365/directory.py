@@ -13,6 +13,7 @@ from retract.errors import (
     MailboxError,
     MailboxUnavailable,
     MessageNotFound,
+    PermissionDenied,
 )
 from retract.mailboxes.microsoft365.calls import (
     Call,
@@ -180,6 +181,12 @@ class Directory:
         except MailboxUnavailable:
             told = "there is no such group"
             yield UnwatchedMailbox(self.connection, group, UnwatchedReason.NOT_FOUND, told)
+        except PermissionDenied as error:
+            raise PermissionDenied(
+                f"Microsoft Graph refused to {task}: grant the application GroupMember.Read.All "
+                "with an administrator's consent, or take groups out of watch",
+                code=error.code,
+            ) from error
 
     def _group_id(self, group: str, task: str) -> str:
         if "@" not in group:

@@ -31,9 +31,10 @@ _MAILBOX_CODES = frozenset(
         "ResourceNotFound",
     }
 )
+# Not "grant Mail.ReadWrite": consented to for the tenant it would undo a scope that is meant.
 _NO_PERMISSION_ADVICE = (
-    "grant the application Mail.ReadWrite and User.Read.All with an administrator's consent, "
-    "and see that an access policy does not leave this mailbox out"
+    "see that the application's permission for it is granted and, where mail permissions are "
+    "scoped (RBAC for Applications), that the mailbox is in scope; doctor names what is missing"
 )
 
 
