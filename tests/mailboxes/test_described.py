@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from retract.errors import MailboxError, MessageNotFound, Throttled
+from retract.errors import MailboxError, MessageNotFound, PermissionDenied, Throttled
 from retract.mailboxes.described import LATE, DescribedMailboxes
 from retract.model import (
     CollectedMessage,
@@ -282,3 +282,46 @@ def test_a_longer_window_than_the_watermark_covers_is_read_whole() -> None:
     box.looked_for.clear()
     read(box, told, later, ["m1"])
     assert told.starts[-1] == WEEK.start
+
+
+def test_what_could_not_be_looked_up_for_days_is_not_given_up() -> None:
+    """A permission that is withdrawn over a weekend costs no message."""
+    box, told = Box(fails=PermissionDenied("no")), Told()
+    told.messages = [described(received_at=NOW - timedelta(days=4))]
+    mailboxes = DescribedMailboxes(box, told)  # type: ignore[arg-type]
+    watermark = None
+    for days in (3, 2, 1):
+        newer = described(internet_message_id=f"<{days}@x>", received_at=NOW - timedelta(days=days))
+        told.messages.append(newer)
+        reading = mailboxes.collect(ANN, WEEK, (), watermark)
+        with pytest.raises(PermissionDenied):
+            list(reading)
+        watermark = reading.watermark
+    box.fails = None
+    box.put("m1", received_at=NOW - timedelta(days=4))
+    found, _ = read(box, told, watermark)
+    assert [one.copy.message_id for one in found] == ["m1"]
+
+
+def test_a_short_window_leaves_no_gap_for_the_next_longer_one() -> None:
+    """Nobody read for days; then somebody judges the last hours alone."""
+    box, told = Box(), Told([described(received_at=NOW - timedelta(days=5))])
+    _, watermark = read(box, told)
+    told.messages.append(described(received_at=NOW - timedelta(days=2)))
+    told.messages.append(described(internet_message_id="<2@x>", received_at=NOW))
+    mailboxes = DescribedMailboxes(box, told)  # type: ignore[arg-type]
+    short = mailboxes.collect(ANN, Window(NOW - timedelta(hours=2), NOW), (), watermark)
+    assert list(short) == []
+    box.put("m1", received_at=NOW - timedelta(days=2))
+    found, _ = read(box, told, short.watermark)
+    assert [one.copy.message_id for one in found] == ["m1"]
+
+
+def test_a_quiet_mailbox_keeps_its_watermark() -> None:
+    box, told = Box(), Told()
+    _, watermark = read(box, told)
+    mailboxes = DescribedMailboxes(box, told)  # type: ignore[arg-type]
+    later = Window(WEEK.start + timedelta(hours=1), WEEK.end)
+    reading = mailboxes.collect(ANN, later, (), watermark)
+    assert list(reading) == []
+    assert reading.watermark == watermark

@@ -143,8 +143,8 @@ class _Reading:
     """One go at the descriptions of one mailbox.
 
     A description is told again for a day after the newest delivery read, so that one that came
-    late, or whose copy was not found or not reached, gets another chance; those that have their
-    copy are passed over by their digest.
+    late, or whose copy was not found, gets another chance; one whose mailbox could not be asked is
+    told again until it can. Those that have their copy are passed over by their digest.
     """
 
     _provider: MailboxProvider
@@ -157,6 +157,8 @@ class _Reading:
     _yielded: set[str] = field(default_factory=set, init=False)
     _times_told: Counter[str] = field(default_factory=Counter, init=False)
     """By Message-ID, how many messages were told of."""
+    _unreached: list[datetime] = field(default_factory=list, init=False)
+    """Times of those that nobody could look for."""
     _unlike: int = field(default=0, init=False)
     """How many have a copy of their Message-ID, but none that agrees."""
 
@@ -192,7 +194,7 @@ class _Reading:
                 self._unlike,
                 _CLOCKS_DIFFER.total_seconds() // 60,
             )
-        self._after = self._watermark(cursor, told, settled)
+        self._after = self._watermark(cursor, start, told, settled)
         if trouble is not None:
             raise trouble
 
@@ -201,6 +203,11 @@ class _Reading:
     ) -> list[list[CollectedMessage] | MailboxError | None]:
         """For each description its copies; None while there are none to be found."""
         answers = self._provider.find([self._sought(described) for described in wanted])
+        self._unreached += [
+            described.received_at
+            for described, answer in zip(wanted, answers, strict=True)
+            if isinstance(answer, MailboxError) and type(answer) is not MailboxError
+        ]
         return [
             answer if isinstance(answer, MailboxError) else self._chosen(described, answer)
             for described, answer in zip(wanted, answers, strict=True)
@@ -258,17 +265,23 @@ class _Reading:
     def _watermark(
         self,
         cursor: _Cursor | None,
+        start: datetime,
         told: dict[str, DescribedMessage],
         settled: set[str],
     ) -> Watermark:
+        if cursor and self._before and not told:
+            return self._before  # as good as a newer one, and nothing to write down
         times = [one.received_at for one in told.values()]
         if cursor:
             times.append(cursor.read_to)
         # One that is told of before its time would have all others passed over until then.
-        read_to = min(max(times, default=self._window.start), self._provider.now())
+        # And what could not be looked for, however long that lasts, is asked for again.
+        read_to = min([max(times, default=start), self._provider.now(), *self._unreached])
         recent = {digest for digest, one in told.items() if one.received_at >= read_to - LATE}
         after = _Cursor(read_to=read_to, known=tuple(sorted(settled & recent)))
-        since = self._before.since if cursor and self._before else self._window.start
+        # A window that begins later than the reading before ended leaves a gap: say so.
+        goes_on = cursor is not None and start <= cursor.read_to - LATE
+        since = self._before.since if goes_on and self._before else start
         return Watermark(since, after.model_dump_json())
 
 
