@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi import Request, Response
+from fastapi.responses import JSONResponse
 from mailbox_bench import Bench
 
 from local_tenant.mailbox import Hosting
 from local_tenant.mailbox import Provider as TenantProvider
-from retract.errors import ConnectionSettingsError, MailboxUnavailable
+from local_tenant.state import Next
+from retract.errors import ConnectionSettingsError, MailboxUnavailable, PermissionDenied
 from retract.mailboxes.settings import Watch
 from retract.model import Mailbox, Provider, UnwatchedMailbox, UnwatchedReason
 
@@ -100,6 +104,58 @@ def test_members_of_groups_and_of_groups_inside_them(
     it = patient(watch=Watch(groups=(outer, inner, none)))
     assert seen(it) == ({anna, bert}, {none: UnwatchedReason.NOT_FOUND})
     assert carl not in seen(it)[0]
+
+
+@pytest.fixture
+def strangers(bench: Bench) -> Iterator[Callable[[int, bool], None]]:
+    """Every user asked for by name is answered as those of another organisation are."""
+
+    def refuse(status: int, listing: bool) -> None:
+        async def fault(request: Request, proceed: Next) -> Response:
+            _, asked, key = request.url.path.partition("/users/")
+            if asked and "stranger" in key or listing and request.url.path.endswith("/users"):
+                told, reason = {
+                    403: ("Not Authorized to access this resource/api", "forbidden"),
+                    404: ("Resource Not Found: userKey", "notFound"),
+                }[status]
+                error = {"code": status, "message": told, "errors": [{"reason": reason}]}
+                return JSONResponse({"error": error}, status)
+            if request.url.path.endswith("/members"):
+                answer = json.loads(bytes((await proceed(request)).body))
+                outsiders = [{"id": "stranger-1", "type": "USER"}, {"type": "USER"}]
+                return JSONResponse({**answer, "members": [*answer["members"], *outsiders]})
+            return await proceed(request)
+
+        bench.door.fault = fault
+
+    yield refuse
+    bench.door.fault = None
+
+
+@pytest.mark.parametrize("status", [403, 404])
+def test_people_of_other_organisations_in_a_group_keep_nobody_from_being_watched(
+    patient: Make,
+    bench: Bench,
+    named: Callable[..., str],
+    strangers: Callable[[int, bool], None],
+    status: int,
+) -> None:
+    anna, group = named("anna"), named("group", exists=False)
+    bench.tenant.state.store.add_group(GOOGLE, group, members=[anna])
+    strangers(status, False)
+    watch = Watch(groups=(group,), addresses=("stranger@other.example",))
+    assert seen(patient(watch=watch)) == (
+        {anna},
+        {"stranger@other.example": UnwatchedReason.NOT_FOUND},
+    )
+
+
+def test_who_may_read_no_users_is_not_told_that_there_are_none(
+    patient: Make, strangers: Callable[[int, bool], None]
+) -> None:
+    strangers(403, True)
+    with pytest.raises(PermissionDenied):
+        seen(patient(watch=Watch(addresses=("stranger@south.example",))))
 
 
 def test_many_names_are_looked_up_in_one_listing(

@@ -163,7 +163,7 @@ class UserPage(GoogleAnswer):
 class Member(GoogleAnswer):
     """Somebody, or something, in a group."""
 
-    id: str
+    id: str = ""
     type: str = "USER"
     """USER, GROUP, EXTERNAL, or CUSTOMER for everyone."""
 

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from retract.errors import ConnectionSettingsError, MailboxUnavailable, MessageNotFound
+from retract.errors import (
+    ConnectionSettingsError,
+    MailboxUnavailable,
+    MessageNotFound,
+    PermissionDenied,
+)
 from retract.mailboxes.google_workspace.answers import Member, MemberPage, User, UserPage, parse
 from retract.mailboxes.google_workspace.api import Call, GoogleApi
 from retract.mailboxes.settings import Watch
@@ -23,6 +28,7 @@ class Directory:
     def __init__(self, api: GoogleApi, connection: str) -> None:
         self._api = api
         self._connection = connection
+        self._may_read = False
 
     def mailboxes(self, watch: Watch) -> Iterator[Mailbox | UnwatchedMailbox]:
         """Those that the settings put under watch, each once, and those that cannot be.
@@ -82,7 +88,9 @@ class Directory:
                 continue
             if any(member.type == "CUSTOMER" for member in found):
                 yield from self._everyone()
-            members |= dict.fromkeys(member.id for member in found if member.type == "USER")
+            # Outsiders are of this type, too, and may have no id.
+            users = (member.id for member in found if member.type == "USER" and member.id)
+            members |= dict.fromkeys(users)
         look_up = self._user
         if len(addresses) + len(members) > _ASKED_ONE_BY_ONE:
             look_up = _known(self._everyone()).get  # type: ignore[assignment]
@@ -93,13 +101,13 @@ class Directory:
             if user is not None:
                 yield user
 
-    def _everyone(self) -> Iterator[User]:
+    def _everyone(self, page: int = _USERS_PER_PAGE) -> Iterator[User]:
         task = "list the users"
         directory = self._api.directory()
         users = directory.directory.users()
         request = users.list(
             customer=self._api.settings.customer,
-            maxResults=_USERS_PER_PAGE,
+            maxResults=page,
             fields=f"users({_USER_FIELDS}),nextPageToken",
         )
         while request is not None:
@@ -116,6 +124,19 @@ class Directory:
             return parse(User, directory.call(Call(request, 0, task)), task)
         except MessageNotFound:
             return None
+        except PermissionDenied as error:
+            # What is answered for a person of another organisation (seen in
+            # github.com/slashdevops/idp-scim-sync/issues/49), and to who may read nobody.
+            if error.code != "forbidden":
+                raise
+            self._require_reading()
+            return None
+
+    def _require_reading(self) -> None:
+        """Raises PermissionDenied where the users of this very customer cannot be read."""
+        if not self._may_read:
+            next(self._everyone(page=1), None)
+            self._may_read = True
 
     def _members(self, group: str) -> list[Member] | None:
         """Those of the groups inside it too; None when there is no such group."""
