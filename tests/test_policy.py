@@ -100,6 +100,7 @@ def test_addresses_are_compared_without_case_and_domains_without_sub_domains():
 
     assert exempt.covers_mailbox("ANN@north.example")
     assert not exempt.covers_mailbox("joann@north.example")
+    assert exempt.covers_mailbox("joann@north.example", "ANN@north.example")
     assert exempt.covers_sender("Boss@South.Example")
     assert exempt.covers_sender("any@xn--bcher-kva.example")
     assert not exempt.covers_sender("any@sub.bücher.example")

@@ -188,7 +188,8 @@ class Mailbox:
     mailbox_id: str
     address: str
     aliases: tuple[str, ...] = field(default=(), compare=False)
-    """Other addresses whose mail comes into it, where the directory told them."""
+    """Other addresses whose mail comes into it, or that its user signs in with, where the
+    directory told them."""
 
 
 class UnwatchedReason(StrEnum):

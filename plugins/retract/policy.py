@@ -151,13 +151,15 @@ class Exempt(Section):
     """Copies that are judged and reported, but not acted on."""
 
     mailboxes: Addresses = ()
+    """Each named by any of its addresses."""
     senders: Senders = ()
     """Addresses or ``@domain``. The From header is easily forged: keep this short."""
     recipients_domains: Domains = ()
-    """Domains of mailbox addresses, sub-domains not included."""
+    """Domains of mailboxes' primary addresses, sub-domains not included."""
 
-    def covers_mailbox(self, address: str) -> bool:
-        return _normal(address) in self.mailboxes
+    def covers_mailbox(self, *addresses: str) -> bool:
+        """Whether the mailbox with these addresses is named by any of them."""
+        return any(_normal(address) in self.mailboxes for address in addresses)
 
     def covers_sender(self, address: str) -> bool:
         normal = _normal(address)
@@ -263,9 +265,9 @@ class Policy(Section):
         )
         return None if fallback is HardDeleteFallback.REFUSE else Action(fallback.value)
 
-    def protects(self, address: str) -> bool:
-        """Whether the mailbox with this address is never touched."""
-        return _normal(address) in self.protected_mailboxes
+    def protects(self, *addresses: str) -> bool:
+        """Whether the mailbox with these addresses is never touched."""
+        return any(_normal(address) in self.protected_mailboxes for address in addresses)
 
     def allowed(self, now: datetime) -> Allow:
         """The allow rules in force at ``now``."""

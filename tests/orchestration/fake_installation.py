@@ -85,6 +85,10 @@ class FakeTenant:
     asked: list[tuple[str, frozenset[str], Watermark | None]] = field(default_factory=list)
     """Every reading: the address, what was known, and the watermark it began from."""
     unwatched: tuple[UnwatchedMailbox, ...] = ()
+    aliases: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """By address, the others that its mailbox has."""
+    ids: dict[str, str] = field(default_factory=dict)
+    """By address, the ids of mailboxes that had another one before."""
 
     def deliver(self, address: str, url: str = BAD_URL) -> Copy:
         number = len(self.places) + 1
@@ -109,7 +113,13 @@ class FakeTenant:
     def mailbox(self, address: str) -> Mailbox:
         if address not in self.boxes:
             raise MailboxUnavailable(f"there is no {address}")
-        return Mailbox(self.provider, self.connection, f"id of {address}", address)
+        return Mailbox(
+            self.provider,
+            self.connection,
+            self.ids.get(address, f"id of {address}"),
+            address,
+            self.aliases.get(address, ()),
+        )
 
     def prepare(self, wanted: Sequence[tuple[Mailbox, Watermark | None]], window: Window) -> None:
         pass

@@ -19,10 +19,10 @@ from retract.errors import ConfigurationError, MailboxError
 from retract.indicators.hold_back.rules import OWN_DOMAIN
 from retract.model import Observable, ObservableType, Place
 from retract.orchestration import response
-from retract.orchestration.response.pinned import HELD_BACK
+from retract.orchestration.response.pinned import HELD_BACK, PLAN
 from retract.orchestration.runs import RunFolder
 from retract.reevaluation.held_back import HeldBackHits
-from retract.retraction.plan import SkipReason
+from retract.retraction.plan import SkipReason, read_plan
 
 
 def test_a_run_retracts_what_is_listed_and_nothing_else(installation: Installation) -> None:
@@ -176,6 +176,43 @@ def test_a_run_narrowed_to_a_mailbox_judges_that_one(installation: Installation)
     folder = installation.run(mailboxes=[BOB])
     assert installation.problems(folder) == []
     assert north.places == {of_ann.message_id: Place.INBOX, of_bob.message_id: Place.TRASH}
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ("protected_mailboxes: [soc@north.example]\n", SkipReason.PROTECTED_MAILBOX),
+        ("exempt: {mailboxes: [soc@north.example]}\n", SkipReason.EXEMPT_MAILBOX),
+    ],
+)
+@pytest.mark.parametrize("narrowed_to", [[], [ANN, BOB]])
+def test_a_mailbox_is_left_alone_by_any_of_its_addresses(
+    installation: Installation, settings: str, reason: SkipReason, narrowed_to: list[str]
+) -> None:
+    north = installation.tenant("north")
+    of_ann, of_bob = north.deliver(ANN), north.deliver(BOB)
+    north.aliases[ANN] = ("security@north.example", "SOC@north.example")
+    installation.learn(BAD_URL)
+    installation.settings.policy_file.write_text(POLICY + settings)
+    folder = installation.run(mailboxes=narrowed_to)
+    assert installation.problems(folder) == []
+    assert north.places == {of_ann.message_id: Place.INBOX, of_bob.message_id: Place.TRASH}
+    assert installation.report(folder).counts.skipped_by_reason == {reason: 1}
+
+
+def test_a_mailbox_that_got_another_address_is_acted_on_under_that_one(
+    installation: Installation,
+) -> None:
+    north = installation.tenant("north")
+    north.deliver(ANN)
+    installation.run()
+    renamed = "ann.new@north.example"
+    north.boxes[renamed] = north.boxes.pop(ANN)
+    north.ids[renamed] = f"id of {ANN}"
+    installation.learn(BAD_URL)
+    folder = installation.run()
+    (planned,) = read_plan(RunFolder(folder).path / PLAN).retractions
+    assert planned.mailbox == renamed
 
 
 @pytest.mark.parametrize("error", [MailboxError("down"), WorkerDied()])

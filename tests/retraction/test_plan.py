@@ -144,6 +144,23 @@ def test_the_policy_s_reasons_to_leave_a_copy_alone(settings, reason):
 
 
 @pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"protected_mailboxes": ["soc@north.example"]}, "protected_mailbox"),
+        ({"exempt": {"mailboxes": ["soc@north.example"]}}, "exempt_mailbox"),
+        ({"exempt": {"recipients_domains": ["lab.example"]}}, None),
+    ],
+)
+def test_a_mailbox_is_named_by_any_of_its_addresses_but_of_the_domain_of_its_own(settings, reason):
+    ann, bob = copy(1), copy(2, "bob")
+    aliases = {(ann.connection, ann.mailbox_id): ("SOC@north.example", "ann@lab.example")}
+    verdicts = [verdict(ann), verdict(bob)]
+    result = made(verdicts, messages([ann, bob]), by=policy(**settings), aliases=aliases)
+    assert [s.reason for s in result.skipped] == ([reason] if reason else [])
+    assert bob.copy_id in {r.copy_id for r in result.retractions}
+
+
+@pytest.mark.parametrize(
     ("state", "settled", "reason"),
     [
         (State.DONE, Action.TRASH, "already_done"),

@@ -209,12 +209,14 @@ def make_plan(
     lake_versions: LakeVersions,
     made_at: datetime,
     missing_actions: Mapping[str, Set[Action]] = MappingProxyType({}),
+    aliases: Mapping[tuple[str, str], Sequence[str]] = MappingProxyType({}),
 ) -> Plan:
     """Verdicts × policy × ledger → what is still to do.
 
     ``messages`` are the copies judged (the lake's columns), ``states`` the ledger's knowledge of
     them by copy id. ``mode`` may narrow the policy's, not widen it. ``missing_actions`` are those
-    that a connection's service does not offer, by connection id.
+    that a connection's service does not offer, by connection id; ``aliases`` the other addresses
+    of mailboxes, by connection and mailbox id: the policy may name them by any.
     """
     verdicts = list(verdicts)
     rows = _rows_of(messages, [verdict.copy_id for verdict in verdicts])
@@ -226,12 +228,13 @@ def make_plan(
         disposition = verdict.without_rules if allowed else verdict.disposition
         missing = missing_actions.get(row["connection"], frozenset())
         judged = _judged_fields(verdict, disposition, row, policy, missing)
+        addresses = (row["mailbox"], *aliases.get((row["connection"], row["mailbox_id"]), ()))
         state = states.get(verdict.copy_id)
         was_sent = row["place"] == Place.SENT
         reason = (
             SkipReason.ALLOWED
             if allowed
-            else _skip_reason(judged, policy, state, was_sent, missing)
+            else _skip_reason(judged, addresses, policy, state, was_sent, missing)
         )
         if reason is None:
             retractions.append(PlannedRetraction(**judged))
@@ -323,17 +326,18 @@ def _judged_fields(
 
 def _skip_reason(
     judged: Mapping[str, Any],
+    addresses: Sequence[str],
     policy: Policy,
     state: CopyState | None,
     was_sent: bool,
     missing: Set[Action],
 ) -> SkipReason | None:
-    mailbox, action = judged["mailbox"], judged["action"]
+    action = judged["action"]
     by_policy = {
         SkipReason.NO_ACTION: action is Action.NO_ACTION,
-        SkipReason.PROTECTED_MAILBOX: policy.protects(mailbox),
-        SkipReason.EXEMPT_MAILBOX: policy.exempt.covers_mailbox(mailbox),
-        SkipReason.EXEMPT_RECIPIENT_DOMAIN: policy.exempt.covers_recipient(mailbox),
+        SkipReason.PROTECTED_MAILBOX: policy.protects(*addresses),
+        SkipReason.EXEMPT_MAILBOX: policy.exempt.covers_mailbox(*addresses),
+        SkipReason.EXEMPT_RECIPIENT_DOMAIN: policy.exempt.covers_recipient(judged["mailbox"]),
         SkipReason.EXEMPT_SENDER: policy.exempt.covers_sender(judged["sender"]),
         SkipReason.SENT: was_sent and policy.sent_copies is SentCopies.LEAVE,
     }

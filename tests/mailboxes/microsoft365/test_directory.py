@@ -128,6 +128,16 @@ def test_a_mailbox_is_known_by_its_other_addresses_and_may_be_excluded_by_them(
     assert unwatched["anna"] is UnwatchedReason.EXCLUDED
 
 
+def test_the_name_a_user_signs_in_with_is_one_of_the_mailbox_s_addresses(watching: Open) -> None:
+    name = "b.rown@corp.example"
+    bert = watching().mailbox(address("bert"))
+    assert bert.aliases == (name,)
+    leaving_out = watching(exclude=(name,))
+    assert seen(leaving_out)[1]["bert"] is UnwatchedReason.EXCLUDED
+    with pytest.raises(MailboxUnavailable, match="not watched"):
+        leaving_out.mailbox(address("bert"))
+
+
 def test_named_addresses_are_watched_or_told(watching: Open, tmp_path: Path) -> None:
     file = tmp_path / "addresses.txt"
     file.write_text(

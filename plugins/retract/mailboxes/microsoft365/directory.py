@@ -53,10 +53,12 @@ class _User(GraphAnswer):
 
     @property
     def aliases(self) -> tuple[str, ...]:
-        """The other addresses that mail reaches the user by, in lower case."""
+        """The other addresses that mail reaches the user by, and the name that looks like one,
+        in lower case."""
         named = (proxy.lower().partition(":") for proxy in self.proxies or ())
         mail = {address for kind, _, address in named if kind == "smtp"}
-        return tuple(sorted(mail - {self.address.lower()}))
+        names = {self.sign_in_name.lower()} if self.sign_in_name else set()
+        return tuple(sorted((mail | names) - {self.address.lower()}))
 
     @property
     def is_guest(self) -> bool:
@@ -116,7 +118,7 @@ class Directory:
             if user.id in seen:
                 continue
             seen.add(user.id)
-            if watch.excludes(user.address, user.sign_in_name or "", *user.aliases):
+            if watch.excludes(user.address, *user.aliases):
                 yield self._unwatched(user, UnwatchedReason.EXCLUDED)
             elif user.surely_has_mailbox:
                 yield self._mailbox(user)

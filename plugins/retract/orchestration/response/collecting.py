@@ -11,6 +11,7 @@ from retract.errors import ConfigurationError, MailboxError, MailboxUnavailable
 from retract.installation import Settings
 from retract.model import CollectedMessage, Mailbox, Watermark
 from retract.orchestration import clock
+from retract.orchestration.response.pinned import listed_mailboxes
 from retract.orchestration.response.providers import Providers, share_of
 from retract.orchestration.response.shards import (
     Shard,
@@ -53,8 +54,7 @@ def shard_mailboxes(settings: Settings, path: str) -> list[Shard]:
     folder = RunFolder(path)
     run = folder.run()
     listings = folder.read_all("mailboxes", Listing)
-    # Once each: a run may be narrowed to two addresses of one mailbox.
-    every = {entry.key: entry for listing in listings for entry in listing.mailboxes}
+    every = listed_mailboxes(folder)
     missing = set(run.mailboxes).difference(*(listing.found for listing in listings))
     folder.forget(MISSING)
     if missing:

@@ -15,6 +15,7 @@ from retract.orchestration.response.pinned import (
     PINNED,
     PLAN,
     judged_copies,
+    listed_mailboxes,
     open_ledger,
     pinned_indicators,
     pinned_versions,
@@ -84,6 +85,7 @@ def make_plan(settings: Settings, path: str) -> list[Shard]:
             lake_versions=pinned_versions(folder),
             made_at=clock.utc_now(),
             missing_actions=missing_actions_of(run.connections, policy),
+            aliases={key: entry.aliases for key, entry in listed_mailboxes(folder).items()},
         )
         planning.write_plan(plan, folder.path / PLAN)
         ledger.record_run(plan, clock.utc_now())

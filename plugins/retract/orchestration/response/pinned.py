@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from retract.installation import Settings
-from retract.orchestration.runs import Listing, RunFolder, ShardCollected
+from retract.orchestration.runs import Listing, MailboxEntry, RunFolder, ShardCollected
 
 if TYPE_CHECKING:
     import polars as pl
@@ -34,7 +34,9 @@ def judged_copies(settings: Settings, folder: RunFolder) -> tuple[Lake, pl.LazyF
     """The lake, and the pinned copies the run judges: those in the mailboxes it has listed, and
     that were still there when they were read.
 
-    The lake remembers others for a while, of tenants that were taken out and people who left.
+    The lake remembers others for a while, of tenants that were taken out and people who left, and
+    the addresses that mailboxes had: here each has the one that it was listed with, by which its
+    provider knows it now.
     """
     import polars as pl
 
@@ -47,18 +49,25 @@ def judged_copies(settings: Settings, folder: RunFolder) -> tuple[Lake, pl.LazyF
         for result in part.mailboxes
         if result.vanished
     }
-    every = {
-        entry.key
-        for listing in folder.read_all("mailboxes", Listing)
-        for entry in listing.mailboxes
-    }
     listed = pl.LazyFrame(
-        sorted(every - vanished),
-        schema={"connection": pl.String, "mailbox_id": pl.String},
+        [
+            (*key, entry.address)
+            for key, entry in listed_mailboxes(folder).items()
+            if key not in vanished
+        ],
+        schema={"connection": pl.String, "mailbox_id": pl.String, "listed_as": pl.String},
         orient="row",
     )
     messages = lake.scan_messages(versions.messages, run.window)
-    return lake, messages.join(listed, on=["connection", "mailbox_id"], how="semi")
+    judged = messages.join(listed, on=["connection", "mailbox_id"], how="inner")
+    return lake, judged.with_columns(mailbox="listed_as").drop("listed_as")
+
+
+def listed_mailboxes(folder: RunFolder) -> dict[tuple[str, str], MailboxEntry]:
+    """Every mailbox that the run has listed, by connection and mailbox id, once each: a run may
+    be narrowed to two addresses of one mailbox."""
+    listings = folder.read_all("mailboxes", Listing)
+    return {entry.key: entry for listing in listings for entry in listing.mailboxes}
 
 
 def pinned_versions(folder: RunFolder) -> LakeVersions:
