@@ -21,10 +21,11 @@ from retract.errors import (
     MailboxUnavailable,
     MessageNotFound,
     OutcomeUnknown,
+    PermissionDenied,
     TenantUnreachable,
     Throttled,
 )
-from retract.model import Action, Copy, Location, Place, Provider
+from retract.model import Action, Copy, Extraction, Location, Place, Provider
 
 pytestmark = pytest.mark.parametrize("bench", [Provider.GOOGLE_WORKSPACE], indirect=True)
 Make = Callable[..., Any]
@@ -221,6 +222,78 @@ def test_several_users_are_worked_on_at_once(patient: Make, bench: Bench) -> Non
     found = patient().mailboxes.locate(there)
     bench.door.fault = None
     assert all(isinstance(one, Location) for one in found)
+
+
+# ---- outages -------------------------------------------------------------------------------
+
+USERS_NOT_SPARED = 12 + 8
+"""A dozen that show it, and those who are under way then."""
+
+
+def of_many_users(google: Scripted) -> list[Copy]:
+    return [
+        replace(google.copy, mailbox=f"u{number}@south.example", mailbox_id=f"{number}")
+        for number in range(200)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "kind"),
+    [
+        (TimeoutError("timed out"), TenantUnreachable),
+        (refused(503, "backendError", retry_after="3600"), Throttled),
+    ],
+)
+def test_a_service_that_is_down_is_not_waited_for_user_by_user(
+    google: Scripted, line: Answer, kind: type[MailboxError]
+) -> None:
+    google.script.lines = [line]
+    found = google.mailboxes.locate(of_many_users(google))
+    assert {type(one) for one in found} == {kind}
+    assert len(google.script.calls) <= 3 * USERS_NOT_SPARED
+
+
+def test_a_change_that_was_not_called_for_has_no_unknown_outcome(google: Scripted) -> None:
+    google.script.lines = [TimeoutError("timed out")]
+    wanted = [(copy, Action.TRASH) for copy in of_many_users(google)]
+    found = google.mailboxes.retract(wanted, SOON)
+    assert {type(one) for one in found} == {OutcomeUnknown, TenantUnreachable}
+    unknown = sum(isinstance(one, OutcomeUnknown) for one in found)
+    assert unknown == len(google.script.calls) <= USERS_NOT_SPARED
+
+
+@pytest.mark.parametrize("ask", ["find", "read"])
+@pytest.mark.parametrize(
+    ("line", "kind"),
+    [
+        (TimeoutError("timed out"), TenantUnreachable),
+        (refused(503, "backendError", retry_after="3600"), Throttled),
+        (refused(403, "insufficientPermissions"), PermissionDenied),
+    ],
+)
+def test_one_users_searches_and_contents_are_given_up_together(
+    google: Scripted, line: Answer, kind: type[MailboxError], ask: str
+) -> None:
+    google.script.lines = [line]
+    wanted = [replace(one, internet_message_id="<1@x>") for one in copies(google, 200)]
+    found = getattr(google.mailboxes, ask)(wanted)
+    assert [type(one) for one in found] == [kind] * 200
+    assert len(google.script.calls) <= 9
+
+
+def test_one_content_out_of_reach_is_no_others(google: Scripted) -> None:
+    raw = (200, {}, {**INBOX, "raw": "U3ViamVjdDogeA0KDQp4"})
+    google.script.lines = [*[(500, {}, {})] * 3, raw]
+    found = google.mailboxes.read(copies(google, 3))
+    assert [type(one) for one in found] == [TenantUnreachable, Extraction, Extraction]
+
+
+def test_a_few_users_out_of_reach_are_no_outage(google: Scripted) -> None:
+    bad = (404, {}, {"error": {"code": 404, "errors": [{"reason": "notFound"}]}})
+    google.script.lines = [*[refused(503, "backendError", retry_after="3600")] * 8, bad]
+    found = google.mailboxes.locate(of_many_users(google))
+    assert sum(isinstance(one, Throttled) for one in found) == 8
+    assert len(google.script.calls) == 200
 
 
 # ---- quota ---------------------------------------------------------------------------------

@@ -113,7 +113,8 @@ def strangers(bench: Bench) -> Iterator[Callable[[int, bool], None]]:
     def refuse(status: int, listing: bool) -> None:
         async def fault(request: Request, proceed: Next) -> Response:
             _, asked, key = request.url.path.partition("/users/")
-            if asked and "stranger" in key or listing and request.url.path.endswith("/users"):
+            is_listing = request.url.path.endswith("/users")
+            if (asked and "stranger" in key) or (listing and is_listing):
                 told, reason = {
                     403: ("Not Authorized to access this resource/api", "forbidden"),
                     404: ("Resource Not Found: userKey", "notFound"),

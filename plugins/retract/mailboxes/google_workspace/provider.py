@@ -13,6 +13,7 @@ from retract.mailboxes.google_workspace.answers import Labels, Message, MessageP
 from retract.mailboxes.google_workspace.api import Call, Caller, GoogleApi
 from retract.mailboxes.google_workspace.directory import Directory
 from retract.mailboxes.google_workspace.messages import headers, look, looked, read
+from retract.mailboxes.google_workspace.outage import Outage, one_by_one
 from retract.mailboxes.google_workspace.reading import HistoryReading
 from retract.mailboxes.protocol import MailboxReading
 from retract.mailboxes.reading import answered
@@ -159,10 +160,7 @@ class GoogleWorkspace:
         self._api.close()
 
     def _read(self, gmail: Caller, copies: Sequence[Copy]) -> list[Extraction | MailboxError]:
-        return [
-            answered(lambda i=copy.message_id: read(gmail, self._settings, i)[1])  # type: ignore[misc]
-            for copy in copies
-        ]
+        return one_by_one(lambda copy: read(gmail, self._settings, copy.message_id)[1], copies)
 
     def _each_user(
         self,
@@ -171,17 +169,27 @@ class GoogleWorkspace:
         work: Callable[[Caller, Sequence[A]], Sequence[R | MailboxError]],
         until: datetime | None = None,
     ) -> list[R | MailboxError]:
-        """An answer to each, in its turn. A user's are worked on together."""
+        """An answer to each, in its turn. A user's are worked on together.
+
+        Where the service is down for a dozen users in a row, the others are told so, unasked.
+        """
         of_user: dict[str, list[int]] = {}
         for number, one in enumerate(asked):
             of_user.setdefault(address(one), []).append(number)
 
+        outage = Outage()
+
         def job(user: str, numbers: list[int]) -> Sequence[R | MailboxError]:
             some = [asked[number] for number in numbers]
+            if outage.told is not None:
+                return [outage.told] * len(some)
+            found: Sequence[R | MailboxError]
             try:
-                return work(self._api.gmail(user, until), some)
+                found = work(self._api.gmail(user, until), some)
             except MailboxError as error:
-                return [error] * len(some)
+                found = [error] * len(some)
+            outage.note(found)
+            return found
 
         jobs = [lambda u=user, n=numbers: job(u, n) for user, numbers in of_user.items()]
         answers: dict[int, R | MailboxError] = {}
@@ -211,7 +219,7 @@ def _location(call: Call, told: dict[str, Any] | MailboxError) -> Location | Non
 
 
 def _find(gmail: Caller, copies: Sequence[Copy]) -> list[tuple[Found, ...] | MailboxError]:
-    return [answered(lambda copy=copy: _same_message_id(gmail, copy)) for copy in copies]  # type: ignore[misc]
+    return one_by_one(lambda copy: _same_message_id(gmail, copy), copies)
 
 
 def _same_message_id(gmail: Caller, copy: Copy) -> tuple[Found, ...]:
