@@ -68,9 +68,7 @@ class SimulatedMailbox:
     ) -> str:
         """Delivered, or imported when ``received_at`` is long ago."""
         message_id = message_id or f"m{len(self._log)}"
-        self.items[message_id] = Item(
-            message_id, folder_id, received_at.replace(microsecond=0), draft
-        )
+        self.items[message_id] = Item(message_id, folder_id, received_at, draft)
         self._log.append((folder_id, message_id))
         return message_id
 
@@ -289,12 +287,20 @@ class Owner:
 
 
 def _is_wanted(item: Item, query: dict[str, str]) -> bool:
-    stamp = _stamp(item.received_at)
+    """By the time that is kept, which is finer than the one shown: see
+    github.com/OfficeDev/ews-managed-api/issues/139."""
     tests = dict(
         test.removeprefix("receivedDateTime ").split(" ")
         for test in query["$filter"].split(" and ")
     )
-    return tests["ge"] <= stamp <= tests.get("le", "9999")
+    bounds = {name: datetime.fromisoformat(moment) for name, moment in tests.items()}
+    assert bounds.keys() <= {"ge", "lt", "le"}
+    at = item.received_at
+    return (
+        bounds["ge"] <= at
+        and ("lt" not in bounds or at < bounds["lt"])
+        and ("le" not in bounds or at <= bounds["le"])
+    )
 
 
 def _stamp(moment: datetime) -> str:

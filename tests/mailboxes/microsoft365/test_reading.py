@@ -179,6 +179,16 @@ def test_more_messages_in_one_second_than_fit_on_a_page(box: SimulatedMailbox) -
     assert len(read(box)[0]) == 8
 
 
+def test_messages_of_one_second_on_two_pages_are_all_told(box: SimulatedMailbox) -> None:
+    """The service shows whole seconds, and compares with what it keeps."""
+    box.offers_delta = False
+    for number in range(12):
+        box.put("inbox", NOW - HOUR + timedelta(milliseconds=300 * number))
+    assert len(read(box)[0]) == 12
+    past = Window(MONTH.start, NOW - HOUR + timedelta(seconds=30))
+    assert len(read(box, window=past)[0]) == 12
+
+
 def test_an_old_message_that_is_imported_is_told_by_delta(box: SimulatedMailbox) -> None:
     _, watermark = read(box)
     box.put("archive", NOW - 20 * DAY)

@@ -350,7 +350,7 @@ class Microsoft365Reading:
     ) -> Questions:
         """Newest first. Each page is asked for by time: the link counts messages, and skips one
         when one before it is deleted."""
-        # Graph keeps whole seconds: ask for a little more, and keep what is in the window.
+        # Graph shows whole seconds: ask for a little more, and keep what is in the window.
         latest = None if end is None else end + timedelta(seconds=1)
         is_optional = _RECOVERABLE in path
         following = self._listing(path, start, latest)
@@ -372,7 +372,8 @@ class Microsoft365Reading:
     def _listing(self, path: str, start: datetime, latest: datetime | None) -> str:
         wanted = f"receivedDateTime ge {_second(start)}"
         if latest is not None:
-            wanted += f" and receivedDateTime le {_second(latest)}"
+            # It compares with what it keeps, which is finer: the whole of that second.
+            wanted += f" and receivedDateTime lt {_second(latest + timedelta(seconds=1))}"
         query = {
             **LISTED_QUERY,
             "$filter": wanted,
