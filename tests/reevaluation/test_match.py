@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.lake.rows import indicator, table
 
-from retract.lake.frames import messages_frame, observables_frame
+from retract.lake.frames import lookups_frame, messages_frame, observables_frame
 from retract.lake.store import Lake
 from retract.model import (
     CollectedMessage,

@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from retract.lake.tables import MESSAGES_TABLE, OBSERVABLES_TABLE
+from retract.lake.tables import LOOKUPS_TABLE, MESSAGES_TABLE, OBSERVABLES_TABLE
 from retract.model import CollectedMessage, ObservableType
 from retract.observables import lookup
 
@@ -27,28 +27,41 @@ def messages_frame(messages: Iterable[CollectedMessage], collected_at: datetime)
 
 
 def observables_frame(messages: Iterable[CollectedMessage]) -> pl.DataFrame:
-    """One row for each lookup of each observable, without duplicates."""
+    """One row for each observable of each copy, without duplicates."""
     rows: list[tuple[Any, ...]] = []
     for message in messages:
         copy_id = message.copy.copy_id
-        delivery_date = message.received_at.astimezone(UTC).date()
+        head = (copy_id, message.received_at.astimezone(UTC).date(), message.extractor_version)
         for observable in message.extraction.observables:
             value = _storable(observable.value)
-            seen = (observable.type.value, value, _storable(observable.found_in))
-            head = (copy_id, delivery_date, message.extractor_version, *seen)
-            rows += [(*head, *found) for found in _lookups(observable.type, value)]
+            key = lookup.key(observable.type, value)
+            found_in = _storable(observable.found_in)
+            rows.append((*head, observable.type.value, value, key, found_in))
     schema = OBSERVABLES_TABLE.empty().schema
     frame = pl.DataFrame(rows, schema=schema, orient="row", strict=True)
     return frame.unique(maintain_order=True)
 
 
+def lookups_frame(observables: pl.DataFrame) -> pl.DataFrame:
+    """The keys of the observables' distinct values, once for each day."""
+    values = observables.select("type", "value", "value_key").unique("value_key")
+    rows = [
+        (value_key, key, exact)
+        for kind, value, value_key in values.iter_rows()
+        for key, exact in _keys(ObservableType(kind), value)
+    ]
+    schema = {"value_key": pl.Int64, "key": pl.Int64, "exact": pl.Boolean}
+    keys = pl.DataFrame(rows, schema=schema, orient="row")
+    days = observables.select("delivery_date", "value_key").unique()
+    columns = LOOKUPS_TABLE.schema.names
+    return days.join(keys, on="value_key").select(columns).sort(columns)
+
+
 @lru_cache(maxsize=65_536)
-def _lookups(kind: ObservableType, value: str) -> tuple[tuple[str, int, bool], ...]:
-    """(text, key, exact) of each lookup; cached, for the same links come in many messages."""
-    return tuple(
-        (found.text, lookup.key(kind, found.text), found.exact)
-        for found in lookup.lookups_of(kind, value)
-    )
+def _keys(kind: ObservableType, value: str) -> tuple[tuple[int, bool], ...]:
+    """(key, exact) of each lookup; cached, for the same links come in many messages."""
+    found = lookup.lookups_of(kind, value)
+    return tuple((lookup.key(kind, one.text), one.exact) for one in found)
 
 
 def _message_row(message: CollectedMessage, collected_at: datetime) -> dict[str, Any]:

@@ -66,15 +66,27 @@ OBSERVABLES: Final = _schema(
     extractor_version=pa.int32(),
     type=_TEXT,
     value=_TEXT,
+    value_key=pa.int64(),
     found_in=_TEXT,
-    lookup=_TEXT,
-    key=pa.int64(),
-    exact=pa.bool_(),
 )
-"""One row for each lookup of each observable of a copy.
+"""One row for each observable of a copy.
 
 ``extractor_version`` is that of the reading the row comes from: rows of an older reading stay
-until they expire, and a copy's messages row tells which reading counts.
+until they expire, and a copy's messages row tells which reading counts. ``value_key`` is the key
+of type and value, by which the value's lookups are found.
+"""
+
+LOOKUPS: Final = _schema(
+    delivery_date=pa.date32(),
+    key=pa.int64(),
+    value_key=pa.int64(),
+    exact=pa.bool_(),
+)
+"""A dictionary of each day's observables: under which keys each distinct value is looked up, and
+whether that lookup is the value itself.
+
+A match reads little else, for nearly no value meets anything. It may hold values that no copy
+has any more, and, before it is compacted, a pair several times.
 """
 
 INDICATORS: Final = _schema(
@@ -146,6 +158,53 @@ taken away nothing is known any more.
 """
 
 
+HITS: Final = _schema(
+    copy_id=_TEXT,
+    delivery_date=pa.date32(),
+    extractor_version=pa.int32(),
+    type=_TEXT,
+    key=pa.int64(),
+    lookup=_TEXT,
+    exact=pa.bool_(),
+    observable=_TEXT,
+    all_met=_TEXTS,
+)
+"""A copy has a lookup that an indicator has, or had: a fact of the copy's reading, true whatever
+becomes of the indicator. What is there twice counts once.
+
+``exact``: an observable of it has the lookup as its own text, not as something wider; that one is
+``observable`` where there is one. ``all_met`` are all values that have the lookup.
+"""
+
+SUSPECTS: Final = MESSAGES.append(pa.field("messages_version", pa.int64(), nullable=False))
+"""The messages rows of the copies that have a hit, were delivered as something to act on, or had
+either in an earlier reading; ``messages_version`` is the version they were found in. A run
+decides on these alone, and need not look at any other mail. What is there twice counts once.
+"""
+
+HELD_BACK_COUNTS: Final = _schema(
+    delivery_date=pa.date32(),
+    type=_TEXT,
+    key=pa.int64(),
+    copies=pa.int64(),
+    exactly=pa.int64(),
+)
+"""How many of a day's copies have a lookup that is held back, and how many exactly so."""
+
+COVERAGE: Final = _schema(
+    delivery_date=pa.date32(),
+    messages=pa.int64(),
+    indicators=(pa.int64(), "nullable"),
+    as_of=_TIME,
+    tables=_TEXT,
+)
+"""How far a day's deliveries were matched: all copies of that version of the messages with all
+indicators of that version in force at ``as_of``. Their hits were committed before the row, and
+every row is true for itself. ``tables`` are the ids of the tables that it speaks of: of one that
+was taken away nothing is known any more.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Table:
     """One table of the lake."""
@@ -194,6 +253,11 @@ class Table:
 
 MESSAGES_TABLE: Final = Table("messages", MESSAGES, ("delivery_date",))
 OBSERVABLES_TABLE: Final = Table("observables", OBSERVABLES, ("delivery_date",))
+LOOKUPS_TABLE: Final = Table("lookups", LOOKUPS, ("delivery_date",))
+HITS_TABLE: Final = Table("hits", HITS, ("delivery_date",))
+SUSPECTS_TABLE: Final = Table("suspects", SUSPECTS, ("delivery_date",))
+HELD_BACK_COUNTS_TABLE: Final = Table("held_back_counts", HELD_BACK_COUNTS, ("delivery_date",))
+COVERAGE_TABLE: Final = Table("coverage", COVERAGE)
 INDICATORS_TABLE: Final = Table("indicators", INDICATORS, ("source",))
 SOURCES_TABLE: Final = Table("sources", SOURCES)
 WATERMARKS_TABLE: Final = Table("watermarks", WATERMARKS, keep_hours=24)

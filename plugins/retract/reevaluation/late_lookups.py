@@ -22,8 +22,8 @@ log = logging.getLogger(__name__)
 
 LOOKUP: Final = ("type", "key", "lookup")
 """By what an observable and an indicator are joined: keys may collide, so lookups, too."""
-LOOKED_UP: Final = ("copy_id", *LOOKUP, "exact", "value")
-"""The columns of a lookup, stored or late: which copy has it, and for which value."""
+FOUND: Final = ("copy_id", "extractor_version", "delivery_date", *LOOKUP, "exact", "value")
+"""The columns of a lookup, stored or late: which reading has it, and for which value."""
 
 MAX_RULES: Final = 1_000
 """Campaign rules of one source that are evaluated, first seen first."""
@@ -34,32 +34,44 @@ _HELD_AGAINST: Final = {
 }
 """The column of the messages that a type of campaign rule describes."""
 
-_IS_RULE = pl.col("type").is_in([kind.value for kind in _HELD_AGAINST])
 _IS_ADDRESS = pl.col("type") == ObservableType.IP_ADDRESS.value
 _IS_NETWORK = _IS_ADDRESS & pl.col("lookup").str.contains("/", literal=True)
+_READING = ("copy_id", "extractor_version", "delivery_date")
 _MET = pl.Schema({"value": pl.String(), "lookup": pl.String()})
 
 
 def late_lookups(
     messages: pl.LazyFrame, observables: pl.LazyFrame, indicators: pl.LazyFrame
 ) -> Iterator[pl.LazyFrame]:
-    """What these indicators' networks and campaign rules meet in the copies, as LOOKED_UP.
+    """What these indicators' networks and campaign rules meet in the copies, as FOUND."""
+    rules = indicators.filter(is_rule()).select(LOOKUP).collect()
+    for kind, column in _HELD_AGAINST.items():
+        listed = rules.filter(pl.col("type") == kind.value)
+        if not listed.is_empty():
+            yield _late(messages.select(*_READING, value=column), listed, _met_by_rules)
+    networks = indicators.filter(_IS_NETWORK).select(LOOKUP).collect()
+    if not networks.is_empty():
+        addresses = observables.filter(_IS_ADDRESS).select(*_READING, "value")
+        yield _late(addresses, networks, _met_by_networks)
 
-    ``observables`` are those of the copies alone. Rules beyond MAX_RULES of a source are not
-    evaluated: a warning in the log says so.
+
+def evaluated(indicators: pl.LazyFrame) -> pl.LazyFrame:
+    """These indicators without the campaign rules beyond MAX_RULES of a source.
+
+    A warning in the log says so where there are any.
     """
     rules = _rules(indicators)
     for problem in _beyond_the_bound(rules):
         log.warning("%s", problem)
-    rules = rules.group_by("source", maintain_order=True).head(MAX_RULES)
-    for kind, column in _HELD_AGAINST.items():
-        listed = rules.filter(pl.col("type") == kind.value)
-        if not listed.is_empty():
-            yield _late(messages.select("copy_id", value=column), listed, _met_by_rules)
-    networks = indicators.filter(_IS_NETWORK).select(LOOKUP).collect()
-    if not networks.is_empty():
-        addresses = observables.filter(_IS_ADDRESS).select("copy_id", "value")
-        yield _late(addresses, networks, _met_by_networks)
+    left_out = rules.filter(pl.int_range(pl.len()).over("source") >= MAX_RULES)
+    if left_out.is_empty():
+        return indicators
+    return indicators.join(left_out.lazy(), on="indicator_id", how="anti")
+
+
+def is_rule() -> pl.Expr:
+    """Whether an indicator is a campaign rule."""
+    return pl.col("type").is_in([kind.value for kind in _HELD_AGAINST])
 
 
 def rules_left_out(indicators: pl.LazyFrame) -> list[str]:
@@ -70,7 +82,7 @@ def rules_left_out(indicators: pl.LazyFrame) -> list[str]:
 def _rules(indicators: pl.LazyFrame) -> pl.DataFrame:
     """The campaign rules, first seen first."""
     columns = (*LOOKUP, "source", "first_seen", "indicator_id")
-    rules = indicators.filter(_IS_RULE).select(columns).collect()
+    rules = indicators.filter(is_rule()).select(columns).collect()
     return rules.sort("first_seen", "indicator_id")
 
 
@@ -86,7 +98,7 @@ def _beyond_the_bound(rules: pl.DataFrame) -> list[str]:
 def _late(
     seen: pl.LazyFrame, listed: pl.DataFrame, met: Callable[[pl.Series, pl.Series], pl.DataFrame]
 ) -> pl.LazyFrame:
-    """Where what was seen, ``copy_id`` and ``value``, meets what is listed.
+    """Where what was seen, the reading and a ``value``, meets what is listed.
 
     ``met`` gives the pairs of values and lookups that meet, from the distinct ones of both.
     """
@@ -98,7 +110,7 @@ def _late(
         .join(pairs.lazy(), on="value", how="inner")
         .join(lookups.lazy(), on="lookup", how="inner")
         .select(pl.all(), exact=pl.lit(False))
-        .select(LOOKED_UP)
+        .select(FOUND)
     )
 
 

@@ -1,7 +1,8 @@
 """Match: which indicators meet what was seen in which copies.
 
 The result equals `retract.observables.lookup.matches` over every pair. A join by the 64-bit keys
-of lookups finds it, and the lookups' texts decide, so that a collision is no match. Networks and
+of lookups finds hits, which are facts of the mail alone; a join of hits with the indicators in
+force, by the lookups' texts, makes matches of them, so that a collision is no match. Networks and
 campaign rules are not among the stored lookups; `late_lookups` finds what they meet.
 """
 
@@ -13,8 +14,10 @@ from typing import Final
 
 import polars as pl
 
-from retract.model import Window
-from retract.reevaluation.late_lookups import LOOKED_UP, LOOKUP, late_lookups
+from retract.lake.tables import HITS_TABLE
+from retract.model import ObservableType, Window
+from retract.observables import lookup
+from retract.reevaluation.late_lookups import FOUND, LOOKUP, evaluated, late_lookups
 
 MATCHES: Final = pl.Schema(
     {
@@ -33,19 +36,26 @@ MATCHES: Final = pl.Schema(
 )
 """The columns of `retract.model.Match`, one row for each (copy_id, indicator_id)."""
 
+READING: Final = ("copy_id", "extractor_version")
+"""What a hit is a fact of: a copy as one extractor read it."""
+
+_HIT: Final = (*READING, "delivery_date", *LOOKUP)
+
 
 def full_match(
     messages: pl.LazyFrame,
     observables: pl.LazyFrame,
+    lookups: pl.LazyFrame,
     indicators: pl.LazyFrame,
     window: Window,
     now: datetime,
 ) -> pl.DataFrame:
     """Every match of the window's copies with the indicators in force at ``now``.
 
-    The three frames have the shapes of the lake's tables.
+    The frames have the shapes of the lake's tables.
     """
-    return meet(delivered_in(window, messages), observables, in_force(indicators, now))
+    judged = delivered_in(window, messages)
+    return meet(judged, observables, lookups, in_force(indicators, now))
 
 
 def delivered_in(window: Window, messages: pl.LazyFrame) -> pl.LazyFrame:
@@ -55,8 +65,9 @@ def delivered_in(window: Window, messages: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def in_force(indicators: pl.LazyFrame, now: datetime) -> pl.LazyFrame:
-    """The indicators that may match: active, not expired, not held back."""
-    return current(indicators, now).filter(pl.col("held_back").is_null())
+    """The indicators that may match: active, not expired, not held back, and of a source's
+    campaign rules no more than are evaluated."""
+    return evaluated(current(indicators, now).filter(pl.col("held_back").is_null()))
 
 
 def current(indicators: pl.LazyFrame, now: datetime) -> pl.LazyFrame:
@@ -67,54 +78,74 @@ def current(indicators: pl.LazyFrame, now: datetime) -> pl.LazyFrame:
 
 
 def meet(
-    messages: pl.LazyFrame, observables: pl.LazyFrame, indicators: pl.LazyFrame
+    messages: pl.LazyFrame,
+    observables: pl.LazyFrame,
+    lookups: pl.LazyFrame,
+    indicators: pl.LazyFrame,
 ) -> pl.DataFrame:
     """Every match of these copies with these indicators.
 
     A match depends on one copy and one indicator only, so the results for parts of the copies
-    or of the indicators add up to the result for all; unless a source has more campaign
-    rules than are evaluated.
+    or of the indicators add up to the result for all.
     """
-    found = looked_up(messages, observables, indicators)
+    return matches_of(messages, hits(messages, observables, lookups, indicators), indicators)
+
+
+def hits(
+    messages: pl.LazyFrame,
+    observables: pl.LazyFrame,
+    lookups: pl.LazyFrame,
+    indicators: pl.LazyFrame,
+) -> pl.DataFrame:
+    """Where these copies have the key of one of these indicators, in the shape of the hits table.
+
+    Of the indicators only type, key and lookup count. Some rows may be of an earlier reading of a
+    copy, and some of a lookup that only shares an indicator's key.
+    """
+    shape = HITS_TABLE.empty().schema
+    found = [
+        *_stored_lookups(observables, lookups, indicators),
+        *late_lookups(messages, observables, indicators),
+    ]
     if not found:
-        return MATCHES.to_frame()
+        return shape.to_frame()
     # A common link comes many times in a copy, and in many copies. One row for each lookup of
     # a copy is enough, an exact one if there is any, before sources multiply it.
-    candidates = (
+    return (
         pl.concat(found)
-        .group_by("copy_id", *LOOKUP)
+        .group_by(_HIT)
         .agg(
             exact=pl.col("exact").any(),
             observable=pl.col("value").sort_by(~pl.col("exact"), pl.col("value")).first(),
             all_met=pl.col("value"),
         )
+        .with_columns(all_met=_several("all_met"))
+        .select(shape.names())
+        .collect(engine="streaming")
     )
+
+
+def matches_of(
+    messages: pl.LazyFrame, found: pl.DataFrame, indicators: pl.LazyFrame
+) -> pl.DataFrame:
+    """The matches that these hits are of these messages' readings with these indicators."""
+    if found.is_empty():
+        return MATCHES.to_frame()
+    there = messages.select(READING).join(found.lazy().select("copy_id"), on="copy_id", how="semi")
+    listed = indicators.join(found.lazy().select("key"), on="key", how="semi")
     return (
-        candidates.join(indicators, on=LOOKUP, how="inner")
+        found.lazy()
+        .unique([*READING, *LOOKUP])
+        .join(there, on=READING, how="semi")
+        .join(listed, on=LOOKUP, how="inner")
         .filter(is_exact_enough())
         .rename({"value": "indicator"})
-        .with_columns(all_met=_several("all_met", unless="exact_only"))
+        .with_columns(all_met=pl.when(~pl.col("exact_only")).then("all_met").otherwise([]))
         .select(MATCHES.names())
         .unique(["copy_id", "indicator_id"])
         .sort("copy_id", "indicator_id")
-        .collect()
+        .collect(engine="streaming")
     )
-
-
-def looked_up(
-    messages: pl.LazyFrame, observables: pl.LazyFrame, indicators: pl.LazyFrame
-) -> list[pl.LazyFrame]:
-    """Where these copies have the key of one of these indicators; empty when nowhere.
-
-    Frames with one row for each thing seen and each lookup of it: copy_id, type, key, lookup,
-    exact, value. Keys may collide, so lookups are to be compared too.
-    """
-    readings = messages.select("copy_id", "extractor_version").unique()
-    seen = observables.join(readings, on=["copy_id", "extractor_version"], how="semi")
-    return [
-        *_stored_lookups(observables, seen, indicators),
-        *late_lookups(messages, seen, indicators),
-    ]
 
 
 def is_exact_enough() -> pl.Expr:
@@ -123,22 +154,55 @@ def is_exact_enough() -> pl.Expr:
 
 
 def _stored_lookups(
-    observables: pl.LazyFrame, seen: pl.LazyFrame, indicators: pl.LazyFrame
+    observables: pl.LazyFrame, lookups: pl.LazyFrame, indicators: pl.LazyFrame
 ) -> Iterator[pl.LazyFrame]:
-    """The lookups that have the key of an indicator, if there are any."""
-    # First the keys alone, which are small: nearly all observables meet nothing, and their
-    # texts need not be read at all.
-    listed = indicators.select("key").unique()
-    keys = observables.select("key").join(listed, on="key", how="semi").unique().collect()
-    if not keys.is_empty():
-        yield seen.join(keys.lazy(), on="key", how="semi").select(LOOKED_UP)
+    """What has the key of an indicator, if anything has, as FOUND."""
+    # First the keys alone: nearly all values meet nothing, and need not be read at all.
+    keys = indicators.select("key").unique().collect()
+    met = (
+        lookups.join(keys.lazy(), on="key", how="semi")
+        .select("delivery_date", "value_key")
+        .unique()
+        .collect(engine="streaming")
+    )
+    if met.is_empty():
+        return
+    days, values = met["delivery_date"].unique().to_list(), met.select("value_key").unique()
+    seen = (
+        observables.filter(pl.col("delivery_date").is_in(days))
+        .join(values.lazy(), on="value_key", how="semi")
+        .select(*READING, "delivery_date", "type", "value")
+        .collect(engine="streaming")
+    )
+    looked_up = _lookups(seen.select("type", "value").unique())
+    yield (
+        seen.lazy()
+        .join(looked_up.lazy().join(keys.lazy(), on="key", how="semi"), on=["type", "value"])
+        .select(FOUND)
+    )
 
 
-def _several(values: str, *, unless: str) -> pl.Expr:
+def _lookups(values: pl.DataFrame) -> pl.DataFrame:
+    """All lookups of these values: type, value, key, lookup, exact. Their texts are not stored:
+    few values meet anything, and they have six times as much text."""
+    rows = [
+        (kind, value, lookup.key(ObservableType(kind), found.text), found.text, found.exact)
+        for kind, value in values.iter_rows()
+        for found in lookup.lookups_of(ObservableType(kind), value)
+    ]
+    texts = dict.fromkeys(("type", "value"), pl.String)
+    return pl.DataFrame(
+        rows,
+        schema={**texts, "key": pl.Int64, "lookup": pl.String, "exact": pl.Boolean},
+        orient="row",
+    )
+
+
+def _several(values: str) -> pl.Expr:
     """The distinct values of a list, sorted; none when it holds one alone."""
     nothing = pl.lit([], dtype=pl.List(pl.String))
     lists = pl.col(values)
     # Nearly all lists hold one value: making these empty first costs less than sorting them.
-    several = pl.when(lists.list.len() > 1, ~pl.col(unless)).then(lists).otherwise(nothing)
+    several = pl.when(lists.list.len() > 1).then(lists).otherwise(nothing)
     distinct = several.list.unique().list.sort()
     return pl.when(distinct.list.len() > 1).then(distinct).otherwise(nothing)
