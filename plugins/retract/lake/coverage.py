@@ -18,6 +18,8 @@ class Covered(BaseModel):
     indicators: int | None
     """None when there were none yet."""
     as_of: AwareDatetime
+    own_domains: tuple[str, ...] = ()
+    """The domains of the mailboxes, sorted: indicators that name them were held back."""
 
 
 class Between(NamedTuple):
@@ -32,3 +34,17 @@ class Between(NamedTuple):
     """Of files that only the later one has."""
     removed: pl.LazyFrame
     """Of files that only the earlier one had."""
+
+
+def usable(rows: pl.LazyFrame, mail: str, all_tables: str) -> pl.LazyFrame:
+    """Rows of the coverage that speak of these tables: ``mail`` without the indicators."""
+    without = pl.col("indicators").is_null()
+    return rows.filter(
+        pl.col("tables") == pl.when(without).then(pl.lit(mail)).otherwise(pl.lit(all_tables))
+    )
+
+
+def best(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """Of each day the row that speaks of the newest versions, and then of the latest time."""
+    order = (pl.col("messages"), pl.col("indicators").fill_null(-1), pl.col("as_of"))
+    return rows.group_by("delivery_date").agg(pl.all().sort_by(*order).last())

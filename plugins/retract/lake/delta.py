@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import timedelta
+from collections.abc import Callable, Collection
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final, TypeVar
+from urllib.parse import unquote
 
 import polars as pl
 import tenacity
-from deltalake import DeltaTable
+from deltalake import CommitProperties, DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
 from retract.errors import LakeError
@@ -17,6 +18,10 @@ from retract.lake.tables import Table
 
 Result = TypeVar("Result")
 
+KEPT_SINCE: Final = "kept-since"
+"""The name under which a table remembers the first day that `Lake.expire` left, as an ordinal."""
+
+WEEK_HOURS: Final = 168
 _COMMIT_PATIENCE: Final = timedelta(minutes=5)
 
 
@@ -31,50 +36,11 @@ class DeltaTables:
         self._root = url.rstrip("/") if "://" in url else str(Path(url).expanduser().absolute())
         self._storage_options = storage_options
 
-    def commit(self, table: Table, commit: Callable[[], Result]) -> Result:
-        """Commit, again and again while others come first; each try starts from the newest."""
-        retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(CommitFailedError),
-            wait=tenacity.wait_random_exponential(multiplier=0.05, max=2),
-            stop=tenacity.stop_after_delay(_COMMIT_PATIENCE),
-            reraise=True,
-        )
-        try:
-            return retrying(commit)
-        except DeltaError as error:
-            raise LakeError(f"{table.name}: the commit failed: {error}") from error
+    # --- opening ---
 
-    def scan(self, table: Table, version: int | None) -> pl.LazyFrame:
-        """The rows of a version; none where the version is None. Raises LakeError without it."""
-        if version is None:
-            return table.empty().lazy()
-        there = self.open(table, version)
-        if there is None:
-            raise LakeError(f"{table.name}: there is no such table at {self.url(table)}")
-        return pl.scan_delta(there)
-
-    def require_files(self, table: Table, version: int) -> None:
-        """Raises LakeError when files of this version have left the store.
-
-        Delta's log remembers versions longer than their files are kept.
-        """
-        newest, there = self.open(table), self.open(table, version)
-        if newest is None or there is None or newest.version() == version:
-            return
-        for file in sorted(set(there.file_uris()) - set(newest.file_uris())):
-            try:
-                pl.scan_parquet(file, storage_options=self._storage_options).collect_schema()
-            except (OSError, pl.exceptions.PolarsError) as error:
-                raise LakeError(
-                    f"{table.name}: version {version} cannot be read any more: its files were "
-                    f"removed after a week, or the store does not answer; the newest version is "
-                    f"{newest.version()}"
-                ) from error
-
-    def version(self, table: Table) -> int | None:
-        """The newest version; None when the table is not there yet."""
-        there = self.open(table)
-        return None if there is None else there.version()
+    def url(self, table: Table) -> str:
+        """Where the table is."""
+        return f"{self._root}/{table.name}"
 
     def open(self, table: Table, version: int | None = None) -> DeltaTable | None:
         """The table, its shape checked; None when it is not there yet."""
@@ -101,25 +67,159 @@ class DeltaTables:
             table.schema,
             mode="ignore",
             partition_by=list(table.partition_by),
+            configuration=table.configuration,
             storage_options=self._storage_options,
         )
 
-    def url(self, table: Table) -> str:
-        """Where the table is."""
-        return f"{self._root}/{table.name}"
+    def version(self, table: Table) -> int | None:
+        """The newest version; None when the table is not there yet."""
+        there = self.open(table)
+        return None if there is None else there.version()
 
-    def vacuum(self, table: Table) -> int:
-        """Remove files that no version within the table's retention needs; returns how many."""
-        hours = table.keep_hours
+    # --- reading ---
 
-        def vacuum() -> int:
+    def scan(self, table: Table, version: int | None) -> pl.LazyFrame:
+        """The rows of a version; none where the version is None. Raises LakeError without it."""
+        if version is None:
+            return table.empty().lazy()
+        there = self.open(table, version)
+        if there is None:
+            raise LakeError(f"{table.name}: there is no such table at {self.url(table)}")
+        return pl.scan_delta(there)
+
+    def scan_newest(self, table: Table) -> pl.LazyFrame:
+        """The rows as they are now; none where the table is not there yet."""
+        there = self.open(table)
+        return table.empty().lazy() if there is None else pl.scan_delta(there)
+
+    def files(self, table: Table, there: DeltaTable) -> pl.DataFrame:
+        """The files of a version: ``file``, its address, and the columns of its partition."""
+        actions = file_facts(there)
+        files = [f"{self.url(table)}/{unquote(path)}" for path in actions["path"]]
+        partition = [pl.col(f"partition.{name}").alias(name) for name in table.partition_by]
+        return actions.select(pl.Series("file", files, dtype=pl.String), *partition)
+
+    def scan_files(self, files: list[str]) -> pl.LazyFrame:
+        """The rows of some of a table's files, without the columns of their partition."""
+        return pl.scan_parquet(
+            files, glob=False, hive_partitioning=False, storage_options=self._storage_options
+        )
+
+    def require_files(self, table: Table, version: int) -> None:
+        """Raises LakeError when files of this version have left the store.
+
+        Delta's log remembers versions longer than their files are kept.
+        """
+        newest, there = self.open(table), self.open(table, version)
+        if newest is None or there is None or newest.version() == version:
+            return
+        stay = set(self.files(table, newest)["file"])
+        gone = set(self.files(table, there)["file"]) - stay
+        self.require(table, gone, f"version {version}")
+
+    def require(self, table: Table, files: Collection[str], what: str) -> None:
+        """Raises LakeError when one of these files of ``what`` has left the store."""
+        for file in sorted(files):
+            try:
+                self.scan_files([file]).collect_schema()
+            except (OSError, pl.exceptions.PolarsError) as error:
+                raise LakeError(
+                    f"{table.name}: {what} cannot be read any more: its files were removed after "
+                    f"{table.keep_hours or WEEK_HOURS} hours, or the store does not answer; the "
+                    f"newest version is {self.version(table)}"
+                ) from error
+
+    # --- writing ---
+
+    def commit(self, table: Table, commit: Callable[[], Result]) -> Result:
+        """Commit, again and again while others come first; each try starts from the newest."""
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(CommitFailedError),
+            wait=tenacity.wait_random_exponential(multiplier=0.05, max=2),
+            stop=tenacity.stop_after_delay(_COMMIT_PATIENCE),
+            reraise=True,
+        )
+        try:
+            return retrying(commit)
+        except DeltaError as error:
+            raise LakeError(f"{table.name}: the commit failed: {error}") from error
+
+    def append(
+        self,
+        table: Table,
+        there: DeltaTable,
+        frame: pl.DataFrame,
+        properties: CommitProperties | None = None,
+    ) -> None:
+        """One commit that adds these rows."""
+        write_deltalake(
+            there,
+            table.rows(frame),
+            mode="append",
+            writer_properties=table.writer,
+            commit_properties=properties,
+        )
+
+    def overwrite(
+        self, table: Table, there: DeltaTable, frame: pl.DataFrame, predicate: str | None = None
+    ) -> None:
+        """One commit that puts these rows in the place of those of the predicate, or of all."""
+        write_deltalake(
+            there,
+            table.rows(frame),
+            mode="overwrite",
+            predicate=predicate,
+            writer_properties=table.writer,
+        )
+
+    # --- upkeep ---
+
+    def configure(self, table: Table) -> None:
+        """Give a table that was made before its properties had their values the present ones."""
+
+        def configure() -> None:
+            there = self.open(table)
+            if there is None:
+                return
+            known = there.metadata().configuration
+            new = {
+                name: value
+                for name, value in table.configuration.items()
+                if known.get(name) != value
+            }
+            if new:
+                there.alter.set_table_properties(new)
+
+        self.commit(table, configure)
+
+    def clean(self, table: Table) -> int:
+        """Remove files that no version within the table's retention needs, also those that a
+        writer left without a commit, and what the log no longer has to tell; returns how many
+        files of rows."""
+
+        def clean() -> int:
             there = self.open(table)
             if there is None:
                 return 0
-            enforce = hours is None  # Delta asks to confirm less than a week
-            return len(there.vacuum(hours, dry_run=False, enforce_retention_duration=enforce))
+            removed = there.vacuum(dry_run=False, full=True)
+            there = self.open(table)
+            if there is not None:
+                there.create_checkpoint()
+                there.cleanup_metadata()
+            return len(removed)
 
-        return self.commit(table, vacuum)
+        return self.commit(table, clean)
+
+
+def file_facts(there: DeltaTable) -> pl.DataFrame:
+    """One row a file: ``path``, ``size_bytes``, ``num_records``, ``partition.…`` and so on."""
+    return pl.DataFrame(there.get_add_actions(flatten=True))
+
+
+def kept_since(messages: DeltaTable) -> datetime:
+    """The start of the first day that `Lake.expire` left."""
+    day = messages.transaction_version(KEPT_SINCE)
+    return datetime.fromordinal(day or 1).replace(tzinfo=UTC)
 
 
 def _check_shape(table: Table, there: DeltaTable) -> None:
@@ -127,5 +227,5 @@ def _check_shape(table: Table, there: DeltaTable) -> None:
     if wrong:
         raise LakeError(
             f"{table.name}: the table has another shape in {', '.join(wrong)}: it was written by "
-            "another version of the program; move it away and collect again"
+            f"another version of the program; move {table.goes_with} away and collect again"
         )

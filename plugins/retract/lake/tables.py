@@ -7,7 +7,7 @@ from typing import Final, cast
 
 import polars as pl
 import pyarrow as pa
-from deltalake import Schema
+from deltalake import Schema, WriterProperties
 
 from retract.errors import LakeError
 
@@ -188,21 +188,40 @@ HELD_BACK_COUNTS: Final = _schema(
     key=pa.int64(),
     copies=pa.int64(),
     exactly=pa.int64(),
+    messages_version=pa.int64(),
+    whole=pa.bool_(),
 )
-"""How many of a day's copies have a lookup that is held back, and how many exactly so."""
+"""How many of a day's copies have a lookup that is held back, and how many exactly so.
+
+They were counted in ``messages_version``. A row that is ``whole`` counts nothing: it says that
+all that was held back was counted in that version anew, and that earlier counts are void. Of
+several counts of a key the one of the newest version counts.
+"""
 
 COVERAGE: Final = _schema(
     delivery_date=pa.date32(),
     messages=pa.int64(),
     indicators=(pa.int64(), "nullable"),
     as_of=_TIME,
+    own_domains=_TEXTS,
     tables=_TEXT,
 )
 """How far a day's deliveries were matched: all copies of that version of the messages with all
-indicators of that version in force at ``as_of``. Their hits were committed before the row, and
-every row is true for itself. ``tables`` are the ids of the tables that it speaks of: of one that
-was taken away nothing is known any more.
+indicators of that version in force at ``as_of``, those that name ``own_domains`` held back. Their
+hits were committed before the row, and every row is true for itself. ``tables`` are the ids of the
+tables that it speaks of: of one that was taken away nothing is known any more.
 """
+
+
+KEEP_HOURS: Final = 36
+"""How long files of the mail stay that only earlier versions need: for runs pinned to one."""
+
+LOG_HOURS: Final = 96
+"""How long a table's log tells of earlier versions: longer than their files stay."""
+
+LOOKUPS_ROW_GROUP: Final = 1024 * 1024
+OBSERVABLES_ROW_GROUP: Final = 128 * 1024
+"""Rows of a row group."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,19 +233,50 @@ class Table:
     partition_by: tuple[str, ...] = ()
     keep_hours: int | None = None
     """How long files stay that only earlier versions need; None for Delta's own week."""
+    statistics: tuple[str, ...] | None = None
+    """The columns whose least and greatest values Delta's log keeps, longer than the rows are
+    kept: none that tells of people. None for all."""
+    sort_by: tuple[str, ...] = ()
+    unique_by: tuple[str, ...] = ()
+    """Rows that are the same in these count once."""
+    row_group: int | None = None
+    """Rows of a row group; None for the writer's own choice."""
+    goes_with: str = "it"
+    """What has to be moved away with it, for an error's text."""
+
+    @property
+    def configuration(self) -> dict[str, str]:
+        """The table's Delta properties, so that other programs keep to them, too."""
+        properties = {}
+        if self.statistics is not None:
+            properties["delta.dataSkippingStatsColumns"] = ",".join(self.statistics)
+        if self.keep_hours is not None:
+            keep, log = f"interval {self.keep_hours} hours", f"interval {LOG_HOURS} hours"
+            properties["delta.deletedFileRetentionDuration"] = keep
+            properties["delta.logRetentionDuration"] = log
+        return properties
+
+    @property
+    def writer(self) -> WriterProperties:
+        """How its files are written."""
+        # A third less than Snappy, in the same time.
+        return WriterProperties(
+            compression="ZSTD", compression_level=1, max_row_group_size=self.row_group
+        )
 
     def empty(self) -> pl.DataFrame:
         """A frame of this shape without rows."""
         return cast(pl.DataFrame, pl.from_arrow(self.schema.empty_table()))
 
     def rows(self, frame: pl.DataFrame) -> pa.RecordBatchReader:
-        """The frame's rows as Arrow, for one commit: batch by batch, as a large table fits into
-        memory once but not three times.
+        """The frame's rows as Arrow, sorted, for one commit: batch by batch, as a large table
+        fits into memory once but not three times.
 
         Raises LakeError for a missing column, another type, or a null where none may be.
         """
         try:
             frame = frame.select(self.schema.names).cast(self.empty().schema)
+            frame = frame.sort(self.sort_by) if self.sort_by else frame
             nulls = [
                 field.name
                 for field in self.schema
@@ -251,14 +301,87 @@ class Table:
         return sorted(name for name in names if expected.get(name) != stored.get(name))
 
 
-MESSAGES_TABLE: Final = Table("messages", MESSAGES, ("delivery_date",))
-OBSERVABLES_TABLE: Final = Table("observables", OBSERVABLES, ("delivery_date",))
-LOOKUPS_TABLE: Final = Table("lookups", LOOKUPS, ("delivery_date",))
-HITS_TABLE: Final = Table("hits", HITS, ("delivery_date",))
-SUSPECTS_TABLE: Final = Table("suspects", SUSPECTS, ("delivery_date",))
-HELD_BACK_COUNTS_TABLE: Final = Table("held_back_counts", HELD_BACK_COUNTS, ("delivery_date",))
-COVERAGE_TABLE: Final = Table("coverage", COVERAGE)
+_DAY: Final = ("delivery_date",)
+_READING: Final = ("copy_id", "extractor_version")
+_MAIL: Final = "the folders lookups, observables and messages"
+
+MESSAGES_TABLE: Final = Table(
+    "messages",
+    MESSAGES,
+    _DAY,
+    keep_hours=KEEP_HOURS,
+    goes_with=_MAIL,
+    statistics=("received_at", "extractor_version"),
+    sort_by=("received_at",),
+)
+OBSERVABLES_TABLE: Final = Table(
+    "observables",
+    OBSERVABLES,
+    _DAY,
+    keep_hours=KEEP_HOURS,
+    goes_with=_MAIL,
+    statistics=("extractor_version",),
+    sort_by=("value_key",),
+    row_group=OBSERVABLES_ROW_GROUP,
+)
+LOOKUPS_TABLE: Final = Table(
+    "lookups",
+    LOOKUPS,
+    _DAY,
+    keep_hours=KEEP_HOURS,
+    goes_with=_MAIL,
+    statistics=("exact",),
+    sort_by=("key", "value_key"),
+    unique_by=("key", "value_key", "exact"),
+    row_group=LOOKUPS_ROW_GROUP,
+)
+HITS_TABLE: Final = Table(
+    "hits",
+    HITS,
+    _DAY,
+    keep_hours=KEEP_HOURS,
+    statistics=("extractor_version",),
+    sort_by=("key",),
+    unique_by=(*_READING, "type", "key", "lookup"),
+)
+SUSPECTS_TABLE: Final = Table(
+    "suspects",
+    SUSPECTS,
+    _DAY,
+    keep_hours=KEEP_HOURS,
+    statistics=("received_at", "messages_version"),
+    sort_by=("messages_version",),
+    unique_by=_READING,
+)
+HELD_BACK_COUNTS_TABLE: Final = Table(
+    "held_back_counts",
+    HELD_BACK_COUNTS,
+    _DAY,
+    keep_hours=KEEP_HOURS,
+    statistics=("messages_version",),
+    sort_by=("key",),
+)
+COVERAGE_TABLE: Final = Table(
+    "coverage", COVERAGE, keep_hours=KEEP_HOURS, statistics=("delivery_date", "messages")
+)
 INDICATORS_TABLE: Final = Table("indicators", INDICATORS, ("source",))
 SOURCES_TABLE: Final = Table("sources", SOURCES)
-WATERMARKS_TABLE: Final = Table("watermarks", WATERMARKS, keep_hours=24)
+WATERMARKS_TABLE: Final = Table(
+    "watermarks", WATERMARKS, keep_hours=24, statistics=("extractor_version", "read_at")
+)
 """Nobody pins a version of it, and cursors are large: a day is long enough for any reader."""
+
+MAIL_TABLES: Final = (LOOKUPS_TABLE, OBSERVABLES_TABLE, MESSAGES_TABLE)
+"""What was collected, in the order in which a batch is committed."""
+
+FOUND_TABLES: Final = (HITS_TABLE, SUSPECTS_TABLE, HELD_BACK_COUNTS_TABLE)
+"""What matches found."""
+
+ALL_TABLES: Final = (
+    *MAIL_TABLES,
+    *FOUND_TABLES,
+    COVERAGE_TABLE,
+    INDICATORS_TABLE,
+    SOURCES_TABLE,
+    WATERMARKS_TABLE,
+)

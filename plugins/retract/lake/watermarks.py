@@ -1,14 +1,67 @@
-"""How far mailboxes were read, as rows of the watermarks table. Pure."""
+"""How far mailboxes were read."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 
 import polars as pl
 
-from retract.lake.tables import WATERMARKS_TABLE
+from retract.lake.delta import kept_since
+from retract.lake.part import PartOfLake
+from retract.lake.tables import MESSAGES_TABLE, WATERMARKS_TABLE
 from retract.model import Mailbox, Watermark
+
+
+class WatermarksPart(PartOfLake):
+    """How far each mailbox was read."""
+
+    def watermarks(
+        self, mailboxes: Collection[Mailbox], extractor_version: int
+    ) -> dict[Mailbox, Watermark]:
+        """How far each was read by this extractor or a newer one; only those that were.
+
+        ``since`` is never earlier than what `expire` has left of the mail.
+        """
+        messages = self._tables.open(MESSAGES_TABLE)
+        if messages is None:
+            return {}
+        rows = self._tables.scan_newest(WATERMARKS_TABLE).filter(
+            pl.col("mailbox_id").is_in([mailbox.mailbox_id for mailbox in mailboxes]),
+            pl.col("extractor_version") >= extractor_version,
+            pl.col("messages_table") == str(messages.metadata().id),
+        )
+        kept = kept_since(messages)
+        found = {
+            (row["provider"], row["connection"], row["mailbox_id"]): row
+            for row in newest(rows).collect().iter_rows(named=True)
+        }
+        return {
+            mailbox: Watermark(max(row["since"], kept), row["cursor"])
+            for mailbox in mailboxes
+            if (row := found.get(mailbox_key(mailbox)))
+        }
+
+    def add_watermarks(
+        self, read: Mapping[Mailbox, Watermark], extractor_version: int, read_at: datetime
+    ) -> None:
+        """Remember how far these were read. Only once all of it was added: what a watermark
+        covers is not read again."""
+        if not read:
+            return
+
+        def add() -> None:
+            there = self._tables.open_or_create(WATERMARKS_TABLE)
+            messages = str(self._open_or_create_messages().metadata().id)
+            frame = watermark_rows(read, extractor_version, messages, read_at)
+            self._tables.append(WATERMARKS_TABLE, there, frame)
+
+        self._tables.commit(WATERMARKS_TABLE, add)
+
+
+def mailbox_key(mailbox: Mailbox) -> tuple[str, str, str]:
+    """What a mailbox is known by: addresses change."""
+    return (mailbox.provider.value, mailbox.connection, mailbox.mailbox_id)
 
 
 def watermark_rows(

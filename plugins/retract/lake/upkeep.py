@@ -1,0 +1,108 @@
+"""The lake's upkeep: small files joined, mail that is past its time forgotten."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from typing import Final
+
+import polars as pl
+from deltalake import CommitProperties, Transaction
+from pydantic import BaseModel, ConfigDict
+
+from retract.lake.compaction import compact_days, compact_whole
+from retract.lake.delta import KEPT_SINCE
+from retract.lake.findings import FindingsPart, kept_counts
+from retract.lake.tables import (
+    ALL_TABLES,
+    COVERAGE_TABLE,
+    FOUND_TABLES,
+    HELD_BACK_COUNTS_TABLE,
+    HITS_TABLE,
+    MAIL_TABLES,
+    MESSAGES_TABLE,
+    OBSERVABLES_TABLE,
+    SUSPECTS_TABLE,
+    WATERMARKS_TABLE,
+    Table,
+)
+from retract.lake.watermarks import newest
+
+AT_NIGHT: Final = 8
+"""Small files of one day that `Lake.compact` joins: while mail is collected, more may lie."""
+
+
+class Expired(BaseModel):
+    """What `Lake.expire` took away: rows no longer visible, files gone from the store."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    messages: int
+    observables: int
+    files: int
+
+
+class UpkeepPart(FindingsPart):
+    """What `maintain_lake` does. Safe beside runs: they read a version as long as it is kept."""
+
+    def compact(self) -> int:
+        """Join small files; returns how many files fewer there are. No row changes."""
+        tables = self._tables
+        return (
+            sum(
+                compact_days(tables, table, at_least=AT_NIGHT)
+                for table in (*MAIL_TABLES, HITS_TABLE, SUSPECTS_TABLE)
+            )
+            + compact_days(tables, HELD_BACK_COUNTS_TABLE, kept_counts, AT_NIGHT)
+            + compact_whole(tables, COVERAGE_TABLE, self.usable_coverage)
+        )
+
+    def compact_watermarks(self, *, read_since: datetime | None = None) -> None:
+        """Keep of each mailbox the newest one alone, or none when it is older than that.
+
+        Safe beside others: what they append meanwhile stays, and the newest counts. Nothing is
+        done while the files are few, unless some may be too old.
+        """
+
+        def kept(rows: pl.LazyFrame) -> pl.LazyFrame:
+            since = datetime.min.replace(tzinfo=UTC) if read_since is None else read_since
+            return newest(rows).filter(pl.col("read_at") >= since)
+
+        at_least = None if read_since is None else 1
+        compact_whole(self._tables, WATERMARKS_TABLE, kept, at_least)
+
+    def expire(self, before: datetime) -> Expired:
+        """Forget the copies delivered before the day of ``before`` (UTC), and all about them.
+
+        They are out of every later version at once. The files stay for readers pinned to an
+        earlier version, and leave the store at the first call `KEEP_HOURS` or more later.
+        """
+        day = before.astimezone(UTC).date()
+        for table in ALL_TABLES:
+            self._tables.configure(table)
+        self.compact_watermarks(read_since=before)
+        deleted = {
+            table.name: self._delete(table, day)
+            for table in (*MAIL_TABLES[::-1], *FOUND_TABLES, COVERAGE_TABLE)
+        }
+        return Expired(
+            messages=deleted[MESSAGES_TABLE.name],
+            observables=deleted[OBSERVABLES_TABLE.name],
+            files=sum(map(self._tables.clean, ALL_TABLES)),
+        )
+
+    def _delete(self, table: Table, day: date) -> int:
+        def delete() -> int:
+            there = self._tables.open(table)
+            if there is None:
+                return 0
+            kept_since = max(day.toordinal(), there.transaction_version(KEPT_SINCE) or 0)
+            deleted = there.delete(
+                f"delivery_date < '{day.isoformat()}'",
+                writer_properties=table.writer,
+                commit_properties=CommitProperties(
+                    app_transactions=[Transaction(KEPT_SINCE, kept_since)]
+                ),
+            )
+            return int(deleted["num_deleted_rows"] or 0)
+
+        return self._tables.commit(table, delete)
