@@ -7,6 +7,7 @@ from datetime import date
 from typing import Any
 
 import polars as pl
+from deltalake import DeltaTable
 
 from retract.errors import LakeError
 from retract.lake.coverage import Between
@@ -24,16 +25,19 @@ def between(
     version: int | None,
     days: Collection[date] | None = None,
 ) -> Between:
-    """The files of two versions, those of ``days`` alone where they are given.
+    """What two versions share and what they do not, of these days where there are any.
 
-    No more is read than what both lack or have. Raises LakeError when a version cannot be opened
-    any more, or when files have left the store; and when the two are of different tables.
+    None is a version without rows. Raises LakeError when a version cannot be opened any more,
+    when files that hold its rows have left the store, and when the versions are of two tables.
     """
-    before, after = (_files(tables, table, which, days) for which in (earlier, version))
+    first, second, newest = (
+        _open(tables, table, which) for which in (earlier, version, tables.version(table))
+    )
+    if first is not None and second is not None and first.metadata().id != second.metadata().id:
+        raise LakeError(f"{table.name}: the table was replaced meanwhile: run it again")
+    before, after, now = (_files(tables, table, there, days) for there in (first, second, newest))
+    tables.require(table, (before | after).keys() - now.keys(), f"version {earlier} or {version}")
     shared = before.keys() & after.keys()
-    newest = _files(tables, table, tables.version(table), days)
-    gone = {**before, **after}.keys() - newest.keys()
-    tables.require(table, gone, f"version {earlier} or {version}")
     return Between(
         kept=_rows(tables, table, {file: before[file] for file in shared}),
         added=_rows(tables, table, {file: after[file] for file in after.keys() - shared}),
@@ -41,14 +45,20 @@ def between(
     )
 
 
-def _files(
-    tables: DeltaTables, table: Table, version: int | None, days: Collection[date] | None
-) -> Files:
+def _open(tables: DeltaTables, table: Table, version: int | None) -> DeltaTable | None:
     if version is None:
-        return {}
+        return None
     there = tables.open(table, version)
     if there is None:
         raise LakeError(f"{table.name}: there is no such table at {tables.url(table)}")
+    return there
+
+
+def _files(
+    tables: DeltaTables, table: Table, there: DeltaTable | None, days: Collection[date] | None
+) -> Files:
+    if there is None:
+        return {}
     files = tables.files(table, there)
     if days is not None:
         files = files.filter(pl.col("delivery_date").is_in(list(days)))

@@ -19,7 +19,7 @@ from retract.lake.delta import DeltaTables, file_facts
 from retract.lake.tables import Table
 
 COMPACT_FROM: Final = 32
-"""Small files of one day that are joined."""
+"""Small files that are joined by those who add to them."""
 
 SMALL_FILE: Final = 1024 * 1024
 """Bytes below which a file is small."""
@@ -28,27 +28,22 @@ Kept = Callable[[pl.LazyFrame], pl.LazyFrame]
 """The rows that are to stay."""
 
 
-def compact_days(
-    tables: DeltaTables, table: Table, kept: Kept | None = None, at_least: int | None = None
-) -> int:
-    """Join the files of each day that has many small ones; returns how many files fewer there are.
+def compact_days(tables: DeltaTables, table: Table, at_least: int, kept: Kept | None = None) -> int:
+    """Join the files of each day that has so many small ones; returns how many fewer there are.
 
     Of rows that count once, one is left; and no more than those ``kept``.
     """
     there = tables.open(table)
     if there is None:
         return 0
-    at_least = at_least or COMPACT_FROM
     days = crowded_days(there, at_least)
     return sum(_compact_day(tables, table, day, kept or _once(table), at_least) for day in days)
 
 
-def compact_whole(
-    tables: DeltaTables, table: Table, kept: Kept, at_least: int | None = None
-) -> int:
-    """Join all files of a table that is not partitioned, when they are many."""
+def compact_whole(tables: DeltaTables, table: Table, at_least: int, kept: Kept) -> int:
+    """Join all files of a table that is not partitioned, when there are so many."""
     there = tables.open(table)
-    if there is None or len(there.file_uris()) < (at_least or COMPACT_FROM):
+    if there is None or len(there.file_uris()) < at_least:
         return 0
     return _rewrite(tables, table, there, kept(pl.scan_delta(there)).collect())
 

@@ -13,6 +13,7 @@ import polars as pl
 from deltalake import DeltaTable
 
 from retract.errors import LakeError
+from retract.lake.compaction import COMPACT_FROM, compact_days, compact_whole
 from retract.lake.coverage import Covered, best, usable
 from retract.lake.part import PartOfLake
 from retract.lake.tables import (
@@ -102,7 +103,7 @@ class FindingsPart(PartOfLake):
         rows = self._newest(COVERAGE_TABLE, days)
         if messages_version is not None:
             rows = rows.filter(pl.col("messages") <= messages_version)
-        found = self.usable_coverage(rows).collect()
+        found = self._usable_coverage(rows).collect()
         return {
             row.pop("delivery_date"): Covered.model_validate(row)
             for row in found.drop("tables").iter_rows(named=True)
@@ -143,12 +144,25 @@ class FindingsPart(PartOfLake):
         ]
         frame = pl.DataFrame(rows, schema=COVERAGE_TABLE.empty().schema)
         self._append(COVERAGE_TABLE, frame)
-
-    def usable_coverage(self, rows: pl.LazyFrame) -> pl.LazyFrame:
-        """Of these rows of the coverage those that count."""
-        return best(usable(rows, *self._ids()))
+        self._compact_findings(COMPACT_FROM)
 
     # --- below the face ---
+
+    def _compact_findings(self, at_least: int) -> int:
+        """Join small files, when there are so many; returns how many files fewer there are."""
+        tables = self._tables
+        return sum(
+            (
+                compact_days(tables, HITS_TABLE, at_least),
+                compact_days(tables, SUSPECTS_TABLE, at_least),
+                compact_days(tables, HELD_BACK_COUNTS_TABLE, at_least, kept_counts),
+                compact_whole(tables, COVERAGE_TABLE, at_least, self._usable_coverage),
+            )
+        )
+
+    def _usable_coverage(self, rows: pl.LazyFrame) -> pl.LazyFrame:
+        """Of these rows of the coverage those that count."""
+        return best(usable(rows, *self._ids()))
 
     def _newest(self, table: Table, days: Collection[date]) -> pl.LazyFrame:
         return self._tables.scan_newest(table).filter(_DAY.is_in(list(days)))

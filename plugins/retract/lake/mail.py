@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict
 
 from retract.errors import LakeError
 from retract.lake.between import between
-from retract.lake.compaction import compact_days
+from retract.lake.compaction import COMPACT_FROM, compact_days
 from retract.lake.coverage import Between
 from retract.lake.delta import file_facts
 from retract.lake.frames import lookups_frame, messages_frame, observables_frame
@@ -83,7 +83,7 @@ class MailPart(PartOfLake):
         finally:
             added += self._add_batch(batch, collected_at)
         for table in MAIL_TABLES:
-            compact_days(self._tables, table)
+            compact_days(self._tables, table, COMPACT_FROM)
         return added
 
     def known_message_ids(

@@ -5,12 +5,11 @@ from __future__ import annotations
 from retract.lake.indicators import IndicatorsPart
 from retract.lake.mail import LakeVersions, MailOfDays, MailPart, commit_group
 from retract.lake.upkeep import Expired, UpkeepPart
-from retract.lake.watermarks import WatermarksPart
 
 __all__ = ["Expired", "Lake", "LakeVersions", "MailOfDays", "commit_group"]
 
 
-class Lake(MailPart, WatermarksPart, IndicatorsPart, UpkeepPart):
+class Lake(MailPart, IndicatorsPart, UpkeepPart):
     """The tables below ``url``: a local folder, or any object store (s3://, az://, gs://).
 
     ``storage_options`` goes to the object store as it is. Methods raise LakeError when a table

@@ -5,27 +5,22 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 from typing import Final
 
-import polars as pl
 from deltalake import CommitProperties, Transaction
 from pydantic import BaseModel, ConfigDict
 
-from retract.lake.compaction import compact_days, compact_whole
+from retract.lake.compaction import compact_days
 from retract.lake.delta import KEPT_SINCE
-from retract.lake.findings import FindingsPart, kept_counts
+from retract.lake.findings import FindingsPart
 from retract.lake.tables import (
     ALL_TABLES,
     COVERAGE_TABLE,
     FOUND_TABLES,
-    HELD_BACK_COUNTS_TABLE,
-    HITS_TABLE,
     MAIL_TABLES,
     MESSAGES_TABLE,
     OBSERVABLES_TABLE,
-    SUSPECTS_TABLE,
-    WATERMARKS_TABLE,
     Table,
 )
-from retract.lake.watermarks import newest
+from retract.lake.watermarks import WatermarksPart
 
 AT_NIGHT: Final = 8
 """Small files of one day that `Lake.compact` joins: while mail is collected, more may lie."""
@@ -41,34 +36,14 @@ class Expired(BaseModel):
     files: int
 
 
-class UpkeepPart(FindingsPart):
+class UpkeepPart(FindingsPart, WatermarksPart):
     """What `maintain_lake` does. Safe beside runs: they read a version as long as it is kept."""
 
     def compact(self) -> int:
-        """Join small files; returns how many files fewer there are. No row changes."""
-        tables = self._tables
-        return (
-            sum(
-                compact_days(tables, table, at_least=AT_NIGHT)
-                for table in (*MAIL_TABLES, HITS_TABLE, SUSPECTS_TABLE)
-            )
-            + compact_days(tables, HELD_BACK_COUNTS_TABLE, kept_counts, AT_NIGHT)
-            + compact_whole(tables, COVERAGE_TABLE, self.usable_coverage)
-        )
-
-    def compact_watermarks(self, *, read_since: datetime | None = None) -> None:
-        """Keep of each mailbox the newest one alone, or none when it is older than that.
-
-        Safe beside others: what they append meanwhile stays, and the newest counts. Nothing is
-        done while the files are few, unless some may be too old.
-        """
-
-        def kept(rows: pl.LazyFrame) -> pl.LazyFrame:
-            since = datetime.min.replace(tzinfo=UTC) if read_since is None else read_since
-            return newest(rows).filter(pl.col("read_at") >= since)
-
-        at_least = None if read_since is None else 1
-        compact_whole(self._tables, WATERMARKS_TABLE, kept, at_least)
+        """Join small files; returns how many files fewer there are. No row that counts changes."""
+        self.compact_watermarks()
+        of_mail = sum(compact_days(self._tables, table, AT_NIGHT) for table in MAIL_TABLES)
+        return of_mail + self._compact_findings(AT_NIGHT)
 
     def expire(self, before: datetime) -> Expired:
         """Forget the copies delivered before the day of ``before`` (UTC), and all about them.

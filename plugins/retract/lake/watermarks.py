@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import polars as pl
 
+from retract.lake.compaction import COMPACT_FROM, compact_whole
 from retract.lake.delta import kept_since
 from retract.lake.part import PartOfLake
 from retract.lake.tables import MESSAGES_TABLE, WATERMARKS_TABLE
@@ -57,6 +58,20 @@ class WatermarksPart(PartOfLake):
             self._tables.append(WATERMARKS_TABLE, there, frame)
 
         self._tables.commit(WATERMARKS_TABLE, add)
+
+    def compact_watermarks(self, *, read_since: datetime | None = None) -> None:
+        """Keep of each mailbox the newest one alone, or none when it is older than that.
+
+        Safe beside others: what they append meanwhile stays, and the newest counts. Nothing is
+        done while the files are few, unless some may be too old.
+        """
+
+        def kept(rows: pl.LazyFrame) -> pl.LazyFrame:
+            there = newest(rows)
+            return there if read_since is None else there.filter(pl.col("read_at") >= read_since)
+
+        at_least = COMPACT_FROM if read_since is None else 1
+        compact_whole(self._tables, WATERMARKS_TABLE, at_least, kept)
 
 
 def mailbox_key(mailbox: Mailbox) -> tuple[str, str, str]:
