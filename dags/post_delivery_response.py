@@ -1,6 +1,6 @@
 """Judge delivered mail again with what is known now, and retract what the policy says.
 
-open_run → list_mailboxes[connection] → shard_mailboxes → collect[shard] → pin → match
+open_run → list_mailboxes[connection] → shard_mailboxes → collect[shard] → pin → match[days]
 → make_plan → act[shard] → report
 """
 
@@ -106,16 +106,19 @@ def post_delivery_response() -> None:
         retry_delay=timedelta(seconds=15),
         retry_policy=MailboxRetryPolicy(),
     )
-    def pin(folder: str) -> dict[str, Any]:
+    def pin(folder: str) -> list[dict[str, Any]]:
         return response.pin(Settings(), folder)
 
     @task(
-        retries=2,
+        max_active_tis_per_dagrun=Settings().tasks_at_once,
+        retries=3,
         retry_delay=timedelta(seconds=15),
         retry_policy=MailboxRetryPolicy(),
+        map_index_template="{{ label }}",
     )
-    def match(folder: str) -> int:
-        return response.match(Settings(), folder)
+    def match(folder: str, shard: dict[str, Any]) -> int:
+        label_map_index(shard["label"])
+        return response.match(Settings(), folder, shard)
 
     @task(
         retries=2,
@@ -150,11 +153,12 @@ def post_delivery_response() -> None:
     mailboxes = shard_mailboxes(folder)
     collected = collect.partial(folder=folder).expand(shard=mailboxes)
     pinned = pin(folder)
-    matched = match(folder)
+    matched = match.partial(folder=folder).expand(shard=pinned)
     planned = make_plan(folder)
     acted = act.partial(folder=folder).expand(shard=planned)
     listed >> mailboxes
-    collected >> pinned >> matched >> planned
+    collected >> pinned
+    matched >> planned
     [planned, acted] >> report(folder)
 
 

@@ -37,8 +37,15 @@ class Settings(BaseSettings):
     max_shards: int = Field(default=256, ge=1, le=1000)
     """One mailbox a task up to this many tasks; whole-mailbox shards beyond it."""
     tasks_at_once: int = Field(default=16, ge=1, le=256)
-    """How many of a run's tasks read mailboxes, or act on them, at the same time. Each has its
-    part of a connection's rate."""
+    """How many of a run's tasks read mailboxes, match, or act on mailboxes, at the same time. Each
+    has its part of a connection's rate."""
+    match_rows_a_task: int = Field(default=20_000_000, ge=1)
+    """Matching is one task for each so many rows of the table ``lookups`` that are to be looked at,
+    of whole days. A few rows come with each thing seen in a message."""
+    match_rows_at_once: int = Field(default=20_000_000, ge=1)
+    """Of how many rows of ``lookups`` a matching task takes the days together, a single day
+    whatever it has: between two such stretches it commits what it found. This bounds its memory.
+    """
     lease_seconds: float = Field(default=300.0, ge=5, le=3600)
     """How long a worker that died keeps its mailboxes from others; longer than any call takes."""
     retry_seconds: float = Field(default=15.0, ge=0)

@@ -6,9 +6,11 @@
         mailboxes/      one file per connection: its mailboxes, or why they could not be listed
         shards/         one file per collecting task: its mailboxes
         collected/      … and what became of each, as it goes
-        pin.json        the versions everything after is computed from
+        pin.json        the lake's versions that everything after is computed from
+        to_match/       one file per matching task: its days, and how far each had been matched
         matches.parquet
         held_back.json  what the indicators that are held back would have met
+        judged.json     how many copies are judged
         plan.json
         to_act/         one file per acting task: its part of the plan
         acted/          … and how many copies ended in which state
@@ -24,7 +26,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
@@ -155,6 +157,19 @@ class ShardCollected(BaseModel):
     mailboxes: tuple[Collected, ...]
     finished: bool
     """Whether that is all of them, and none has a problem."""
+
+
+class Judged(BaseModel):
+    """How many copies a run judges."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    by_day: dict[date, int]
+    """By the day of their delivery (UTC)."""
+
+    @property
+    def copies(self) -> int:
+        return sum(self.by_day.values())
 
 
 class Acted(BaseModel):

@@ -122,10 +122,10 @@ def make_report(
     )
 
 
-def judged_by_day(messages: pl.DataFrame) -> dict[date, int]:
+def judged_by_day(messages: pl.DataFrame | pl.LazyFrame) -> dict[date, int]:
     """How many copies were delivered on each day (UTC), from the lake's messages."""
-    days = messages.group_by("delivery_date").len().sort("delivery_date")
-    return dict(days.iter_rows())
+    days = messages.lazy().group_by("delivery_date").len().sort("delivery_date")
+    return dict(days.collect(engine="streaming").iter_rows())
 
 
 def sources_of(indicators: pl.LazyFrame, now: datetime) -> list[SourceFacts]:

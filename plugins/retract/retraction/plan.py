@@ -208,13 +208,15 @@ def make_plan(
     window: Window,
     lake_versions: LakeVersions,
     made_at: datetime,
+    judged: int | None = None,
     missing_actions: Mapping[str, Set[Action]] = MappingProxyType({}),
     aliases: Mapping[tuple[str, str], Sequence[str]] = MappingProxyType({}),
 ) -> Plan:
     """Verdicts × policy × ledger → what is still to do.
 
-    ``messages`` are the copies judged (the lake's columns), ``states`` the ledger's knowledge of
-    them by copy id. ``mode`` may narrow the policy's, not widen it. ``missing_actions`` are those
+    ``messages`` are the copies judged (the lake's columns), or those of them that have a verdict
+    while ``judged`` says how many all are; ``states`` is the ledger's knowledge of them by copy id.
+    ``mode`` may narrow the policy's, not widen it. ``missing_actions`` are those
     that a connection's service does not offer, by connection id; ``aliases`` the other addresses
     of mailboxes, by connection and mailbox id: the policy may name them by any.
     """
@@ -227,19 +229,19 @@ def make_plan(
         allowed = _is_allowed(verdict, Provider(row["provider"]), policy)
         disposition = verdict.without_rules if allowed else verdict.disposition
         missing = missing_actions.get(row["connection"], frozenset())
-        judged = _judged_fields(verdict, disposition, row, policy, missing)
+        fields = _judged_fields(verdict, disposition, row, policy, missing)
         addresses = (row["mailbox"], *aliases.get((row["connection"], row["mailbox_id"]), ()))
         state = states.get(verdict.copy_id)
         was_sent = row["place"] == Place.SENT
         reason = (
             SkipReason.ALLOWED
             if allowed
-            else _skip_reason(judged, addresses, policy, state, was_sent, missing)
+            else _skip_reason(fields, addresses, policy, state, was_sent, missing)
         )
         if reason is None:
-            retractions.append(PlannedRetraction(**judged))
+            retractions.append(PlannedRetraction(**fields))
         else:
-            skipped.append(Skipped(**judged, reason=reason))
+            skipped.append(Skipped(**fields, reason=reason))
     content: dict[str, Any] = {
         "run_id": run_id,
         "made_at": made_at,
@@ -248,7 +250,7 @@ def make_plan(
         "window_end": window.end,
         "policy_digest": policy.digest,
         "lake_versions": lake_versions,
-        "judged": messages.height,
+        "judged": messages.height if judged is None else judged,
         "matched": sum(bool(verdict.matches or verdict.overruled) for verdict in verdicts),
         "retractions": tuple(sorted(retractions, key=_order)),
         "skipped": tuple(sorted(skipped, key=_order)),

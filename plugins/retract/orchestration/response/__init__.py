@@ -8,7 +8,8 @@ Airflow parses the DAG.
 
 from retract.orchestration.response.acting import act
 from retract.orchestration.response.collecting import collect, shard_mailboxes
-from retract.orchestration.response.judging import make_plan, match, pin
+from retract.orchestration.response.judging import make_plan
+from retract.orchestration.response.matching import match, pin
 from retract.orchestration.response.opening import connections, list_mailboxes, open_run
 from retract.orchestration.response.reporting import report
 

@@ -1,94 +1,47 @@
-"""From what was collected to a plan, everything computed from pinned versions."""
+"""From what was matched to a plan, everything computed from pinned versions."""
 
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import TYPE_CHECKING
 
 from retract.installation import Settings
 from retract.model import Mode
 from retract.orchestration import clock
 from retract.orchestration.connections import missing_actions_of
 from retract.orchestration.response.pinned import (
+    AFTER_MATCHING,
     HELD_BACK,
+    JUDGED,
     MATCHES,
-    PINNED,
     PLAN,
     judged_copies,
     listed_mailboxes,
     open_ledger,
     pinned_indicators,
-    pinned_versions,
+    read_pin,
 )
 from retract.orchestration.response.shards import Shard, label_of, most_so_far, padded, shards_of
-from retract.orchestration.runs import RunFolder, part_file
+from retract.orchestration.runs import Judged, RunFolder, part_file
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from retract.retraction.plan import Plan
 
 log = logging.getLogger(__name__)
 
 
-def pin(settings: Settings, path: str) -> dict[str, Any]:
-    """Fix the lake's versions: everything after this step is computed from them alone."""
-    from retract.lake.store import Lake
-
-    folder = RunFolder(path)
-    folder.forget(PINNED, MATCHES, HELD_BACK, PLAN)
-    versions = Lake(settings.lake).versions()
-    folder.write(PINNED, versions)
-    return versions.model_dump()
-
-
-def match(settings: Settings, path: str) -> int:
-    """Join the window's observables with the indicators. Returns the number of matches.
-
-    What the indicators that are held back would have met is counted beside it.
-    """
-    from retract.reevaluation.held_back import held_back_hits
-    from retract.reevaluation.match import full_match
-
-    folder = RunFolder(path)
-    folder.forget(MATCHES, HELD_BACK, PLAN)
-    run, versions = folder.run(), pinned_versions(folder)
-    with folder.timed("match"):
-        lake, messages = judged_copies(settings, folder)
-        observables = lake.scan_observables(versions.observables, run.window)
-        indicators = pinned_indicators(lake, versions)
-        matches = full_match(messages, observables, indicators, run.window, run.started_at)
-        folder.write_bytes(MATCHES, matches.write_parquet)
-    with folder.timed("count_held_back"):
-        held_back = held_back_hits(messages, observables, indicators, run.window, run.started_at)
-        folder.write(HELD_BACK, held_back)
-    return matches.height
-
-
 def make_plan(settings: Settings, path: str) -> list[Shard]:
     """Decide, and plan what is still to do. Returns the shards to act on, empty in preview."""
-    import polars as pl
-
-    from retract.reevaluation.decide import decide
-    from retract.retraction import plan as planning
     from retract.retraction.parts import PlanPart, parts_of
 
     folder = RunFolder(path)
-    folder.forget(PLAN)
-    run, policy = folder.run(), folder.policy()
-    with folder.timed("plan"), open_ledger(settings) as ledger:
-        messages = judged_copies(settings, folder)[1].collect()
-        verdicts = decide(messages, pl.read_parquet(folder.path / MATCHES), policy, run.started_at)
-        plan = planning.make_plan(
-            verdicts,
-            messages,
-            ledger.current(verdict.copy_id for verdict in verdicts),
-            policy,
-            run_id=run.key,
-            mode=run.mode,
-            window=run.window,
-            lake_versions=pinned_versions(folder),
-            made_at=clock.utc_now(),
-            missing_actions=missing_actions_of(run.connections, policy),
-            aliases={key: entry.aliases for key, entry in listed_mailboxes(folder).items()},
-        )
-        planning.write_plan(plan, folder.path / PLAN)
-        ledger.record_run(plan, clock.utc_now())
+    folder.forget(*AFTER_MATCHING)
+    with folder.timed("gather"):
+        suspects, matches = _gather(settings, folder)
+    with folder.timed("plan"):
+        plan = _plan(settings, folder, suspects, matches)
     log.info("%d to retract, %d left alone", len(plan.retractions), len(plan.skipped))
     parts = parts_of(plan, settings.max_shards) if plan.mode is Mode.ENFORCE else []
     nothing = PlanPart(run_id=plan.run_id, plan_digest=plan.digest, retractions=())
@@ -97,3 +50,59 @@ def make_plan(settings: Settings, path: str) -> list[Shard]:
         folder.write(part_file("to_act", index), part)
         labels.append(label_of(part.addresses))
     return shards_of(labels, len(parts))
+
+
+def _gather(settings: Settings, folder: RunFolder) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The copies that something may speak against, and what matches they have.
+
+    Leaves the matches in the run's folder, what would have been met but for the hold-back, and
+    how many copies are judged.
+    """
+    from retract.lake.store import Lake
+    from retract.reevaluation.days import DaysToMatch
+    from retract.reevaluation.held_back import held_back_hits
+    from retract.reevaluation.match import in_force, matches_of
+    from retract.reports.build import judged_by_day
+
+    run, pin, lake = folder.run(), read_pin(folder), Lake(settings.lake)
+    parts = folder.read_all("to_match", DaysToMatch)
+    days = [one.day for part in parts for one in part.days]
+    indicators = pinned_indicators(lake, pin)
+    suspects = judged_copies(folder, lake.suspects(days, pin.messages)).collect(engine="streaming")
+    listed = in_force(indicators, run.started_at)
+    matches = matches_of(suspects.lazy(), lake.scan_hits(days), listed)
+    folder.write_bytes(MATCHES, matches.write_parquet)
+    counts = lake.scan_held_back_counts(days)
+    folder.write(HELD_BACK, held_back_hits(counts, indicators, run.started_at))
+    copies = judged_copies(folder, lake.scan_messages(pin.versions.messages, run.window))
+    folder.write(JUDGED, Judged(by_day=judged_by_day(copies)))
+    return suspects, matches
+
+
+def _plan(
+    settings: Settings, folder: RunFolder, suspects: pl.DataFrame, matches: pl.DataFrame
+) -> Plan:
+    """The plan, written to the run's folder and to the ledger."""
+    from retract.reevaluation.decide import decide
+    from retract.retraction import plan as planning
+
+    run, policy = folder.run(), folder.policy()
+    verdicts = decide(suspects, matches, policy, run.started_at)
+    with open_ledger(settings) as ledger:
+        plan = planning.make_plan(
+            verdicts,
+            suspects,
+            ledger.current(verdict.copy_id for verdict in verdicts),
+            policy,
+            run_id=run.key,
+            mode=run.mode,
+            window=run.window,
+            lake_versions=read_pin(folder).versions,
+            made_at=clock.utc_now(),
+            judged=folder.read(JUDGED, Judged).copies,
+            missing_actions=missing_actions_of(run.connections, policy),
+            aliases={key: entry.aliases for key, entry in listed_mailboxes(folder).items()},
+        )
+        planning.write_plan(plan, folder.path / PLAN)
+        ledger.record_run(plan, clock.utc_now())
+    return plan

@@ -1,4 +1,4 @@
-"""What a run is computed from: the lake at its pinned versions, and the ledger."""
+"""What a run is computed from: what it pinned, the mailboxes it listed, and the ledger."""
 
 from __future__ import annotations
 
@@ -10,29 +10,37 @@ from retract.orchestration.runs import Listing, MailboxEntry, RunFolder, ShardCo
 if TYPE_CHECKING:
     import polars as pl
 
-    from retract.lake.store import Lake, LakeVersions
+    from retract.lake.store import Lake
+    from retract.reevaluation.days import Pin
     from retract.retraction.ledger import Ledger
 
-PINNED, MATCHES = "pin.json", "matches.parquet"
-HELD_BACK, PLAN = "held_back.json", "plan.json"
+PINNED, MATCHES, HELD_BACK = "pin.json", "matches.parquet", "held_back.json"
+JUDGED, PLAN = "judged.json", "plan.json"
+AFTER_MATCHING = (MATCHES, HELD_BACK, JUDGED, PLAN)
 """Each is made from those before it: the step that makes one forgets those after it first, so
 that a run that was cleared and fails on the way is not reported by an earlier plan."""
 
 
-def pinned_indicators(lake: Lake, versions: LakeVersions) -> pl.LazyFrame:
+def read_pin(folder: RunFolder) -> Pin:
+    """What everything after it is computed from."""
+    from retract.reevaluation.days import Pin
+
+    return folder.read(PINNED, Pin)
+
+
+def pinned_indicators(lake: Lake, pin: Pin) -> pl.LazyFrame:
     """The pinned indicators; those that name the organisation itself are held back.
 
     The refresh before the first mail of a tenant could not know its domains.
     """
     from retract.reevaluation.own_domains import without_own
 
-    own = lake.mailbox_domains(versions.messages)
-    return without_own(lake.scan_indicators(versions.indicators), own)
+    return without_own(lake.scan_indicators(pin.versions.indicators), pin.own_domains)
 
 
-def judged_copies(settings: Settings, folder: RunFolder) -> tuple[Lake, pl.LazyFrame]:
-    """The lake, and the pinned copies the run judges: those in the mailboxes it has listed, and
-    that were still there when they were read.
+def judged_copies(folder: RunFolder, copies: pl.LazyFrame) -> pl.LazyFrame:
+    """Those of these copies that the run judges: delivered in its window to the mailboxes it has
+    listed, and that were still there when they were read.
 
     The lake remembers others for a while, of tenants that were taken out and people who left, and
     the addresses that mailboxes had: here each has the one that it was listed with, by which its
@@ -40,9 +48,8 @@ def judged_copies(settings: Settings, folder: RunFolder) -> tuple[Lake, pl.LazyF
     """
     import polars as pl
 
-    from retract.lake.store import Lake
+    from retract.reevaluation.match import delivered_in
 
-    run, versions, lake = folder.run(), pinned_versions(folder), Lake(settings.lake)
     vanished = {
         result.key
         for part in folder.read_all("collected", ShardCollected)
@@ -58,9 +65,9 @@ def judged_copies(settings: Settings, folder: RunFolder) -> tuple[Lake, pl.LazyF
         schema={"connection": pl.String, "mailbox_id": pl.String, "listed_as": pl.String},
         orient="row",
     )
-    messages = lake.scan_messages(versions.messages, run.window)
-    judged = messages.join(listed, on=["connection", "mailbox_id"], how="inner")
-    return lake, judged.with_columns(mailbox="listed_as").drop("listed_as")
+    judged = delivered_in(folder.run().window, copies)
+    judged = judged.join(listed, on=["connection", "mailbox_id"], how="inner")
+    return judged.with_columns(mailbox="listed_as").drop("listed_as")
 
 
 def listed_mailboxes(folder: RunFolder) -> dict[tuple[str, str], MailboxEntry]:
@@ -68,13 +75,6 @@ def listed_mailboxes(folder: RunFolder) -> dict[tuple[str, str], MailboxEntry]:
     be narrowed to two addresses of one mailbox."""
     listings = folder.read_all("mailboxes", Listing)
     return {entry.key: entry for listing in listings for entry in listing.mailboxes}
-
-
-def pinned_versions(folder: RunFolder) -> LakeVersions:
-    """The versions everything is computed from."""
-    from retract.lake.store import LakeVersions
-
-    return folder.read(PINNED, LakeVersions)
 
 
 def open_ledger(settings: Settings) -> Ledger:

@@ -11,13 +11,15 @@ from retract.model import Mode, UnwatchedMailbox, UnwatchedReason
 from retract.orchestration import clock
 from retract.orchestration.response.pinned import (
     HELD_BACK,
+    JUDGED,
     PLAN,
-    judged_copies,
     open_ledger,
     pinned_indicators,
+    read_pin,
 )
 from retract.orchestration.runs import (
     Collected,
+    Judged,
     Listing,
     RunFolder,
     ShardCollected,
@@ -32,6 +34,7 @@ log = logging.getLogger(__name__)
 
 def report(settings: Settings, path: str) -> list[str]:
     """Write the report from plan and ledger. Returns what went wrong in the run, if anything."""
+    from retract.lake.store import Lake
     from retract.reevaluation.held_back import HeldBackHits
     from retract.reevaluation.late_lookups import rules_left_out
     from retract.reevaluation.match import in_force
@@ -44,8 +47,7 @@ def report(settings: Settings, path: str) -> list[str]:
     if not (folder.path / PLAN).exists():
         return ["the run ended before a plan was made: see its first red task for the reason"]
     plan = read_plan(folder.path / PLAN)
-    lake, messages = judged_copies(settings, folder)
-    indicators = pinned_indicators(lake, plan.lake_versions)
+    indicators = pinned_indicators(Lake(settings.lake), read_pin(folder))
     parts = folder.read_all("collected", ShardCollected)
     collected = [result for part in parts for result in part.mailboxes]
     mailbox_problems = {result.mailbox: result.problem for result in collected if result.problem}
@@ -62,7 +64,7 @@ def report(settings: Settings, path: str) -> list[str]:
             plan,
             ledger.outcomes(plan.run_id) if plan.mode is Mode.ENFORCE else (),
             folder.policy(),
-            judged_by_day=build.judged_by_day(messages.collect()),
+            judged_by_day=folder.read(JUDGED, Judged).by_day,
             sources=build.sources_of(indicators, run.started_at),
             held_back=folder.read(HELD_BACK, HeldBackHits),
             problems=[

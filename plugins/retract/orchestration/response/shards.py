@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from math import ceil
 from typing import Any, TypeVar
 
 from retract.orchestration.runs import RunFolder
@@ -32,6 +33,22 @@ def deal(items: Sequence[T], cap: int) -> list[Sequence[T]]:
     count = min(cap, len(items))
     cuts = [len(items) * number // count for number in range(count + 1)] if count else [0]
     return [items[start:end] for start, end in pairwise(cuts)]
+
+
+def deal_by_work(items: Sequence[T], work: Sequence[int], each: int, cap: int) -> list[list[T]]:
+    """At most ``cap`` slices in the given order, one for every ``each`` of all their work.
+
+    Their work is nearly equal, as far as single items allow.
+    """
+    whole = sum(work)
+    count = min(cap, max(1, ceil(whole / each)))
+    slices: list[list[T]] = [[] for _ in range(count)]
+    before = 0
+    for item, its in zip(items, work, strict=True):
+        middle = before + its / 2
+        slices[min(count - 1, int(middle * count / whole)) if whole else 0].append(item)
+        before += its
+    return [one for one in slices if one]
 
 
 def padded(shards: Sequence[T], empty: T, length: int) -> list[T]:
