@@ -62,14 +62,16 @@ def indicators(*listed: tuple[Type, str], **more) -> pl.DataFrame:
 def match(
     messages: Iterable[CollectedMessage], listed: pl.DataFrame, window: Window = WINDOW
 ) -> pl.DataFrame:
-    messages = list(messages)
-    return full_match(
-        messages_frame(messages, NOW).lazy(),
-        observables_frame(messages).lazy(),
-        listed.lazy(),
-        window,
-        NOW,
-    )
+    return full_match(*frames(list(messages)), listed.lazy(), window, NOW)
+
+
+def frames(
+    messages: list[CollectedMessage], readings: list[CollectedMessage] | None = None
+) -> tuple[pl.LazyFrame, pl.LazyFrame, pl.LazyFrame]:
+    """The lake's three tables of mail; ``readings`` are those whose observables are there."""
+    observables = observables_frame(messages if readings is None else readings)
+    lookups = lookups_frame(observables)
+    return messages_frame(messages, NOW).lazy(), observables.lazy(), lookups.lazy()
 
 
 URL = (Type.URL, "https://evil.example/a/b")
@@ -178,7 +180,7 @@ def test_what_an_older_extractor_saw_does_not_meet_a_network():
     old, new = message("m", (Type.IP_ADDRESS, "203.0.113.7")), message("m", extractor_version=2)
     listed = indicators((Type.IP_ADDRESS, "203.0.113.0/24")).lazy()
 
-    found = meet(messages_frame([new], NOW).lazy(), observables_frame([old]).lazy(), listed)
+    found = meet(*frames([new], readings=[old]), listed)
 
     assert found.is_empty()
 
@@ -201,13 +203,11 @@ def test_a_source_has_no_more_rules_evaluated_than_the_bound_and_says_so(monkeyp
 
 def test_a_thousand_rules_over_many_subjects_take_seconds_not_minutes():
     subjects = [f"{number} words of {number % 97} news and offers" for number in range(20_000)]
-    read = messages_frame(
-        [message(f"m{n}", (Type.SUBJECT_PATTERN, text)) for n, text in enumerate(subjects)], NOW
-    )
+    read = [message(f"m{n}", (Type.SUBJECT_PATTERN, text)) for n, text in enumerate(subjects)]
     rules = [(Type.SUBJECT_PATTERN, f"{n} *of # news?*offers*") for n in range(10, 1_010)]
     started = time.process_time()
 
-    matches = meet(read.lazy(), observables_frame([]).lazy(), indicators(*rules).lazy())
+    matches = meet(*frames(read), indicators(*rules).lazy())
 
     assert matches.height == 1_000
     assert time.process_time() - started < 30
@@ -242,11 +242,8 @@ def test_only_copies_delivered_in_the_window_are_judged():
 
 def test_what_an_older_extractor_saw_does_not_count():
     old, new = message("m", SEEN), message("m", extractor_version=2)
-    messages = messages_frame([new], NOW).lazy()
 
-    matches = full_match(
-        messages, observables_frame([old]).lazy(), indicators(URL).lazy(), WINDOW, NOW
-    )
+    matches = full_match(*frames([new], readings=[old]), indicators(URL).lazy(), WINDOW, NOW)
 
     assert matches.is_empty()
 
@@ -300,6 +297,7 @@ def test_it_works_over_a_lake(tmp_path):
         return full_match(
             lake.scan_messages(versions.messages, WINDOW),
             lake.scan_observables(versions.observables, WINDOW),
+            lake.scan_lookups(versions.lookups, WINDOW),
             lake.scan_indicators(versions.indicators),
             WINDOW,
             NOW,
@@ -373,17 +371,16 @@ def test_parts_add_up_to_the_whole(contents, listed, data):
     messages = mail_of(contents)
     new_mail = set(data.draw(st.lists(st.sampled_from(messages)) if messages else st.just([])))
     cut = data.draw(st.integers(0, len(listed)))
-    seen = observables_frame(messages).lazy()
     rows = in_force(indicators(*listed).lazy(), NOW)
     newly_listed = rows.filter(pl.col("indicator_id").is_in([f"i{n}" for n in range(cut)]))
     known = messages_frame([one for one in messages if one not in new_mail], NOW).lazy()
-    everything = messages_frame(messages, NOW).lazy()
+    everything, *seen = frames(messages)
 
     parts = [
-        meet(messages_frame(new_mail, NOW).lazy(), seen, rows),
-        meet(known, seen, newly_listed),
-        meet(known, seen, rows.join(newly_listed, on="indicator_id", how="anti")),
+        meet(messages_frame(new_mail, NOW).lazy(), *seen, rows),
+        meet(known, *seen, newly_listed),
+        meet(known, *seen, rows.join(newly_listed, on="indicator_id", how="anti")),
     ]
 
-    whole = meet(everything, seen, rows)
+    whole = meet(everything, *seen, rows)
     assert pl.concat(parts).sort("copy_id", "indicator_id").equals(whole)

@@ -1,7 +1,8 @@
 """What the indicators that are held back would have met.
 
-A listed google.com would meet millions of copies: they are counted where they lie, some days of
-deliveries at a time, and no pair of copy and indicator is kept.
+A listed google.com would meet millions of copies: they are counted where they lie, day by day of
+their delivery (UTC), and no pair of copy and indicator is kept. So a window's first and last day
+count whole.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from typing import Final
 import polars as pl
 from pydantic import BaseModel, ConfigDict
 
-from retract.model import Disposition, ObservableType, Window
+from retract.model import Disposition, ObservableType
+from retract.reevaluation.incremental import Mail, held
 from retract.reevaluation.late_lookups import LOOKUP
-from retract.reevaluation.match import current, delivered_in, looked_up
+from retract.reevaluation.match import READING, looked_up
 
 TOP: Final = 100
 """Values that are named; all are counted."""
@@ -51,35 +53,59 @@ class HeldBackHits(_Record):
     """At most `TOP` of them, those with the most copies first."""
 
 
-def held_back_hits(
-    messages: pl.LazyFrame,
-    observables: pl.LazyFrame,
-    indicators: pl.LazyFrame,
-    window: Window,
-    now: datetime,
-) -> HeldBackHits:
-    """What the window's copies would have met but for the hold-back.
+def counted(mail: Mail, listed: pl.LazyFrame) -> pl.DataFrame:
+    """How many of each day's copies have one of these lookups, and how many exactly so:
+    delivery_date, type, key, copies and exactly, the shape of the lake's counts.
 
-    Counted as `full_match` would match: the three frames have the shapes of the lake's tables.
+    A copy counts as its messages row was read. Two lookups that share type and key count as one.
     """
-    held = current(indicators, now).filter(pl.col("held_back").is_not_null()).collect()
-    if held.is_empty():
-        return HeldBackHits()
-    judged = delivered_in(window, messages)
-    counts = [
-        _counted(judged.filter(days), observables.filter(days), held.lazy())
-        for days in _stretches(judged)
-    ]
-    return _summed(held, pl.concat([_NO_COUNTS, *counts]))
+    found = looked_up(*mail, listed)
+    if not found:
+        return _NO_COUNTS
+    # Numbers in place of the copies' ids: a common host's are many.
+    numbered = mail.messages.select(READING).unique().with_row_index("copy").collect()
+    copy = pl.col("copy")
+    return (
+        pl.concat(found)
+        .select(*READING, *_COUNTED, "lookup", "exact")
+        .join(listed.select(LOOKUP).unique(), on=LOOKUP, how="semi")
+        .join(numbered.lazy(), on=READING, how="inner")
+        .group_by(_COUNTED)
+        .agg(copies=copy.n_unique(), exactly=copy.filter(pl.col("exact")).n_unique())
+        .cast(_NO_COUNTS.schema)
+        .collect(engine="streaming")
+    )
 
+
+def held_back_hits(counts: pl.LazyFrame, indicators: pl.LazyFrame, now: datetime) -> HeldBackHits:
+    """What the copies that were counted would have met but for the hold-back.
+
+    ``counts`` has the columns that `counted` gives, one row for each day, type and key.
+    """
+    return _summed(held(indicators, now).collect(), counts)
+
+
+def held_back_of(mail: Mail, indicators: pl.LazyFrame, now: datetime) -> HeldBackHits:
+    """The same of mail that nothing was counted of before."""
+    listed = held(indicators, now).collect()
+    if listed.is_empty():
+        return HeldBackHits()
+    counts = [
+        counted(Mail(*(frame.filter(days) for frame in mail)), listed.lazy())
+        for days in _stretches(mail.messages)
+    ]
+    return _summed(listed, pl.concat([_NO_COUNTS, *counts]).lazy())
+
+
+_COUNTED: Final = ("delivery_date", "type", "key")
 
 _NO_COUNTS: Final = pl.DataFrame(
     schema={
+        "delivery_date": pl.Date,
         "type": pl.String,
         "key": pl.Int64,
-        "lookup": pl.String,
-        "copies": pl.UInt32,
-        "exactly": pl.UInt32,
+        "copies": pl.Int64,
+        "exactly": pl.Int64,
     }
 )
 
@@ -99,28 +125,12 @@ def _stretches(messages: pl.LazyFrame) -> Iterator[pl.Expr]:
         yield pl.col("delivery_date").is_between(stretch[0], stretch[-1])
 
 
-def _counted(messages: pl.LazyFrame, observables: pl.LazyFrame, held: pl.LazyFrame) -> pl.DataFrame:
-    """How many of these copies have each lookup that is held back, and how many exactly so."""
-    found = looked_up(messages, observables, held)
-    if not found:
-        return _NO_COUNTS
-    copy_id = pl.col("copy_id")
-    return (
-        pl.concat(found)
-        .select("copy_id", "exact", *LOOKUP)
-        .join(held.select(LOOKUP).unique(), on=LOOKUP, how="semi")
-        .group_by(LOOKUP)
-        .agg(copies=copy_id.n_unique(), exactly=copy_id.filter(pl.col("exact")).n_unique())
-        .collect(engine="streaming")
-    )
-
-
-def _summed(held: pl.DataFrame, counts: pl.DataFrame) -> HeldBackHits:
+def _summed(listed: pl.DataFrame, counts: pl.LazyFrame) -> HeldBackHits:
     severity = {disposition.value: disposition.severity for disposition in Disposition}
     met = (
-        counts.group_by(LOOKUP)
+        counts.group_by("type", "key")
         .agg(pl.col("copies", "exactly").sum())
-        .join(held, on=LOOKUP)
+        .join(listed.lazy(), on=["type", "key"], how="inner")
         .with_columns(
             copies=pl.when("exact_only").then("exactly").otherwise("copies"),
             severity=pl.col("disposition").replace_strict(severity, return_dtype=pl.Int32),
@@ -134,6 +144,7 @@ def _summed(held: pl.DataFrame, counts: pl.DataFrame) -> HeldBackHits:
             pl.col("copies").first(),
         )
         .sort("copies", "type", "value", descending=[True, False, False])
+        .collect()
     )
     top = tuple(
         HeldBackHit(

@@ -19,11 +19,11 @@ import polars as pl
 
 from retract.lake.coverage import Between
 from retract.model import ACTIONABLE_DISPOSITIONS
-from retract.reevaluation.late_lookups import LOOKUP, is_rule
-from retract.reevaluation.match import READING, current, hits, in_force
+from retract.reevaluation.late_lookups import LOOKUP, evaluated_rules, is_late, is_rule
+from retract.reevaluation.match import LISTED, READING, current, hits
 
 Picked = Callable[[pl.LazyFrame, datetime], pl.LazyFrame]
-"""Some of the indicators, as they stand at a time."""
+"""Some of the indicators, as they stand at a time; decided row by row."""
 
 _ACTIONABLE: Final = pl.col("delivered_disposition").is_in(list(ACTIONABLE_DISPOSITIONS))
 
@@ -36,22 +36,12 @@ class Mail(NamedTuple):
     lookups: pl.LazyFrame
 
 
+# --- what is new ---
+
+
 def new_readings(messages: Between) -> pl.LazyFrame:
     """The messages rows that the earlier version did not have."""
     return messages.added.join(messages.removed.select(READING), on=READING, how="anti")
-
-
-def newly(indicators: Between, picked: Picked, now: datetime, before: datetime) -> pl.LazyFrame:
-    """Rows that are picked now, of keys that were not picked from the earlier version ``before``.
-
-    Some keys may have been picked before, from another row. ``picked`` must be decided row by row.
-    """
-    new = picked(indicators.added, now)
-    if now < before:  # what has expired since is still there
-        still = picked(indicators.kept, now)
-        was = picked(indicators.kept, before)
-        new = pl.concat([new, still.join(was, on="key", how="anti")])
-    return new.join(picked(indicators.removed, before), on="key", how="anti")
 
 
 def live(indicators: pl.LazyFrame, now: datetime) -> pl.LazyFrame:
@@ -64,9 +54,15 @@ def held(indicators: pl.LazyFrame, now: datetime) -> pl.LazyFrame:
     return current(indicators, now).filter(pl.col("held_back").is_not_null())
 
 
-def rules(indicators: pl.LazyFrame, now: datetime) -> pl.LazyFrame:
-    """The campaign rules that are evaluated."""
-    return in_force(indicators.filter(is_rule()), now)
+def newly(indicators: Between, picked: Picked, now: datetime, before: datetime) -> pl.LazyFrame:
+    """Rows that are picked now, and mean something that none meant which was picked ``before``
+    from the earlier version. Some may mean what one did that is in both versions.
+    """
+    new = picked(indicators.added, now)
+    if now < before:  # what has expired since is in force still
+        still, was = picked(indicators.kept, now), picked(indicators.kept, before)
+        new = pl.concat([new, _not_meant(still, was)])
+    return _not_meant(new, picked(indicators.removed, before))
 
 
 def newly_in_force(
@@ -76,13 +72,42 @@ def newly_in_force(
     now: datetime,
     before: datetime,
 ) -> pl.DataFrame:
-    """The lookups of indicators in force now that were not in force then, as LOOKUP.
+    """What indicators in force now mean that none meant which was in force then, as LISTED.
 
     ``earlier`` and ``later`` are the versions whole, ``indicators`` what lies between them.
     """
-    new_rules = rules(later, now).join(rules(earlier, before), on="key", how="anti")
-    new = newly(indicators, live, now, before)
-    return pl.concat([new.select(LOOKUP), new_rules.select(LOOKUP)]).unique().collect()
+    new = newly(indicators, live, now, before).select(LISTED).unique()
+    rules = _rules(later, now).join(_rules(earlier, before), on=LOOKUP, how="anti")
+    rules = rules.with_columns(exact_only=pl.lit(False))
+    return pl.concat([new.collect(engine="streaming"), rules.select(LISTED)])
+
+
+def _rules(indicators: pl.LazyFrame, now: datetime) -> pl.DataFrame:
+    """The LOOKUPs of the campaign rules that are evaluated."""
+    return evaluated_rules(current(indicators, now).filter(pl.col("held_back").is_null()))
+
+
+def _not_meant(indicators: pl.LazyFrame, others: pl.LazyFrame) -> pl.LazyFrame:
+    """Those that mean something which none of the others does.
+
+    By keys where that is enough, for keys are compared in a fourth of the time: all that share
+    one are found together, as far as they mean more than exact lookups.
+    """
+    late, exact = is_late(), pl.col("exact_only")
+    wide = ~late & ~exact
+    return pl.concat(
+        [
+            indicators.filter(part).join(others.filter(of), on=by, how="anti")
+            for part, of, by in (
+                (wide, wide, ("key",)),
+                (~late & exact, ~late, ("key",)),
+                (late, late, LOOKUP),
+            )
+        ]
+    )
+
+
+# --- what comes of it ---
 
 
 class Found(NamedTuple):
@@ -102,36 +127,50 @@ def increment(
 ) -> Found:
     """What makes these days' hits and suspects whole again.
 
-    ``new`` are the messages rows that were never matched, ``listed`` the indicators in force and
-    ``newly_listed`` the LOOKUPs among them that the other messages were never matched with.
+    ``new`` are the messages rows that were never matched, ``listed`` the indicators in force, and
+    ``newly_listed``, as LISTED, what the other messages were never matched with.
     ``known_suspects`` are the days' suspects so far.
     """
-    of_new = hits(new, *_only(mail, new), listed)
-    of_newly = hits(*mail, newly_listed.lazy())
-    met, again = (found.lazy().select(READING).unique() for found in (of_new, of_newly))
-    speaks_against = _ACTIONABLE | pl.col("met") | pl.col("known")
+    of_new = hits(new, *_of(new, mail), listed)
+    suspicious = pl.concat([of_new.lazy().select("copy_id"), known_suspects.select("copy_id")])
     suspects = [
-        new.join(met.with_columns(met=True), on=READING, how="left")
-        .join(known_suspects.select("copy_id", known=True).unique(), on="copy_id", how="left")
-        .filter(speaks_against.fill_null(False))
-        .drop("met", "known")
+        new.filter(_ACTIONABLE),
+        new.join(suspicious.unique(), on="copy_id", how="semi"),
     ]
-    if not of_newly.is_empty():
+    found = [of_new]
+    if not newly_listed.is_empty():
+        of_newly = hits(*mail, newly_listed.lazy())
+        found.append(of_newly)
         days = of_newly["delivery_date"].unique().to_list()
         there = mail.messages.filter(pl.col("delivery_date").is_in(days))
-        suspects.append(there.join(again, on=READING, how="semi"))
+        met = of_newly.lazy().select(READING).unique()
+        suspects.append(there.join(met, on=READING, how="semi"))
     return Found(
-        pl.concat([of_new, of_newly]).unique([*READING, *LOOKUP]),
+        pl.concat(found).unique([*READING, *LOOKUP]),
         pl.concat(suspects).unique(READING).collect(engine="streaming"),
     )
 
 
-def _only(mail: Mail, new: pl.LazyFrame) -> tuple[pl.LazyFrame, pl.LazyFrame]:
+def still_there(
+    suspects: pl.LazyFrame, messages: pl.LazyFrame, extractor_version: int
+) -> pl.LazyFrame:
+    """Suspects, each copy's newest, without those of which the messages have another reading.
+
+    What was read by an older extractor is looked for: a run that was pinned before the copy was
+    read again may have come late, and not have known. Of the others that is certain.
+    """
+    is_old = pl.col("extractor_version") < extractor_version
+    old = suspects.filter(is_old).collect(engine="streaming")
+    days = old["delivery_date"].unique().to_list()
+    there = messages.filter(pl.col("delivery_date").is_in(days), is_old).select(READING)
+    return pl.concat([suspects.filter(~is_old), old.lazy().join(there, on=READING, how="semi")])
+
+
+def _of(new: pl.LazyFrame, mail: Mail) -> tuple[pl.LazyFrame, pl.LazyFrame]:
     """The observables of the new messages, and the lookups of their days."""
-    days = new.select("delivery_date").unique().collect()["delivery_date"].to_list()
-    of_days = pl.col("delivery_date").is_in(days)
-    readings = new.select(READING)
+    days = new.select(pl.col("delivery_date").unique()).collect(engine="streaming")
+    of_days = pl.col("delivery_date").is_in(days["delivery_date"].to_list())
     return (
-        mail.observables.filter(of_days).join(readings, on=READING, how="semi"),
+        mail.observables.filter(of_days).join(new.select(READING), on=READING, how="semi"),
         mail.lookups.filter(of_days),
     )

@@ -16,6 +16,7 @@ import polars as pl
 from retract.model import ObservableType
 from retract.observables.address import canonical_name
 from retract.observables.campaign_rule import as_regex, longest_piece
+from retract.observables.lookup import canonical_value
 from retract.observables.network import in_networks
 
 log = logging.getLogger(__name__)
@@ -63,15 +64,25 @@ def evaluated(indicators: pl.LazyFrame) -> pl.LazyFrame:
     rules = _rules(indicators)
     for problem in _beyond_the_bound(rules):
         log.warning("%s", problem)
-    left_out = rules.filter(pl.int_range(pl.len()).over("source") >= MAX_RULES)
+    left_out = rules.filter(~_is_evaluated())
     if left_out.is_empty():
         return indicators
     return indicators.join(left_out.lazy(), on="indicator_id", how="anti")
 
 
+def evaluated_rules(indicators: pl.LazyFrame) -> pl.DataFrame:
+    """The LOOKUPs of the campaign rules among these indicators that are evaluated."""
+    return _rules(indicators).filter(_is_evaluated()).select(LOOKUP).unique()
+
+
 def is_rule() -> pl.Expr:
     """Whether an indicator is a campaign rule."""
     return pl.col("type").is_in([kind.value for kind in _HELD_AGAINST])
+
+
+def is_late() -> pl.Expr:
+    """Whether what an indicator meets is found by its text alone, not by its key."""
+    return is_rule() | _IS_NETWORK
 
 
 def rules_left_out(indicators: pl.LazyFrame) -> list[str]:
@@ -84,6 +95,11 @@ def _rules(indicators: pl.LazyFrame) -> pl.DataFrame:
     columns = (*LOOKUP, "source", "first_seen", "indicator_id")
     rules = indicators.filter(is_rule()).select(columns).collect()
     return rules.sort("first_seen", "indicator_id")
+
+
+def _is_evaluated() -> pl.Expr:
+    """Of rules, first seen first."""
+    return pl.int_range(pl.len()).over("source") < MAX_RULES
 
 
 def _beyond_the_bound(rules: pl.DataFrame) -> list[str]:
@@ -102,20 +118,25 @@ def _late(
 
     ``met`` gives the pairs of values and lookups that meet, from the distinct ones of both.
     """
-    there = seen.collect()
-    lookups = listed.select(LOOKUP).unique()
-    pairs = met(there["value"].unique(), lookups["lookup"])
+    lookups = listed.unique()
+    values = seen.select(pl.col("value").unique()).collect(engine="streaming")["value"]
+    pairs = met(values, lookups["lookup"])
+    means = pairs.join(lookups, on="lookup", how="inner").with_columns(exact=pl.lit(False))
+    return seen.join(means.lazy(), on="value", how="inner").select(FOUND)
+
+
+def _met_by_networks(values: pl.Series, networks: pl.Series) -> pl.DataFrame:
+    addresses = ((value, canonical_value(ObservableType.IP_ADDRESS, value)) for value in values)
+    seen = [(value, address) for value, address in addresses if address and "/" not in address]
+    held = list(in_networks({address for _, address in seen}, networks))
     return (
-        there.lazy()
-        .join(pairs.lazy(), on="value", how="inner")
-        .join(lookups.lazy(), on="lookup", how="inner")
-        .select(pl.all(), exact=pl.lit(False))
-        .select(FOUND)
+        pl.DataFrame(seen, schema={"value": pl.String, "address": pl.String}, orient="row")
+        .join(
+            pl.DataFrame(held, schema={"address": pl.String, "lookup": pl.String}, orient="row"),
+            on="address",
+        )
+        .select(_MET.names())
     )
-
-
-def _met_by_networks(addresses: pl.Series, networks: pl.Series) -> pl.DataFrame:
-    return pl.DataFrame(list(in_networks(addresses, networks)), schema=_MET, orient="row")
 
 
 def _met_by_rules(texts: pl.Series, rules: pl.Series) -> pl.DataFrame:

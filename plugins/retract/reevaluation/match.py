@@ -39,6 +39,12 @@ MATCHES: Final = pl.Schema(
 READING: Final = ("copy_id", "extractor_version")
 """What a hit is a fact of: a copy as one extractor read it."""
 
+FEW: Final = 200_000
+"""Keys up to which Parquet's reader is asked for them, so that it decodes little else."""
+
+LISTED: Final = (*LOOKUP, "exact_only")
+"""What of an indicator decides what it meets."""
+
 _HIT: Final = (*READING, "delivery_date", *LOOKUP)
 
 
@@ -88,7 +94,8 @@ def meet(
     A match depends on one copy and one indicator only, so the results for parts of the copies
     or of the indicators add up to the result for all.
     """
-    return matches_of(messages, hits(messages, observables, lookups, indicators), indicators)
+    found = hits(messages, observables, lookups, indicators)
+    return matches_of(messages, found.lazy(), indicators)
 
 
 def hits(
@@ -97,16 +104,15 @@ def hits(
     lookups: pl.LazyFrame,
     indicators: pl.LazyFrame,
 ) -> pl.DataFrame:
-    """Where these copies have the key of one of these indicators, in the shape of the hits table.
+    """Where these copies have a lookup that one of these indicators means, as rows of the hits
+    table.
 
-    Of the indicators only type, key and lookup count. Some rows may be of an earlier reading of a
-    copy, and some of a lookup that only shares an indicator's key.
+    Of the indicators only type, key, lookup and exact_only count. A hit's row is the same
+    whichever indicator it is found for. Some may be of an earlier reading of a copy, and some of a
+    lookup that only shares an indicator's key.
     """
     shape = HITS_TABLE.empty().schema
-    found = [
-        *_stored_lookups(observables, lookups, indicators),
-        *late_lookups(messages, observables, indicators),
-    ]
+    found = looked_up(messages, observables, lookups, indicators)
     if not found:
         return shape.to_frame()
     # A common link comes many times in a copy, and in many copies. One row for each lookup of
@@ -126,18 +132,17 @@ def hits(
 
 
 def matches_of(
-    messages: pl.LazyFrame, found: pl.DataFrame, indicators: pl.LazyFrame
+    messages: pl.LazyFrame, found: pl.LazyFrame, indicators: pl.LazyFrame
 ) -> pl.DataFrame:
-    """The matches that these hits are of these messages' readings with these indicators."""
-    if found.is_empty():
+    """The matches that these hits of these messages' readings are with these indicators."""
+    met = found.select(pl.col("key").unique()).collect(engine="streaming")["key"]
+    if met.is_empty():
         return MATCHES.to_frame()
-    there = messages.select(READING).join(found.lazy().select("copy_id"), on="copy_id", how="semi")
-    listed = indicators.join(found.lazy().select("key"), on="key", how="semi")
+    there = messages.select(READING).join(found.select("copy_id"), on="copy_id", how="semi")
     return (
-        found.lazy()
-        .unique([*READING, *LOOKUP])
+        found.unique([*READING, *LOOKUP])
         .join(there, on=READING, how="semi")
-        .join(listed, on=LOOKUP, how="inner")
+        .join(with_one_of(indicators, "key", met), on=LOOKUP, how="inner")
         .filter(is_exact_enough())
         .rename({"value": "indicator"})
         .with_columns(all_met=pl.when(~pl.col("exact_only")).then("all_met").otherwise([]))
@@ -148,9 +153,33 @@ def matches_of(
     )
 
 
+def looked_up(
+    messages: pl.LazyFrame,
+    observables: pl.LazyFrame,
+    lookups: pl.LazyFrame,
+    indicators: pl.LazyFrame,
+) -> list[pl.LazyFrame]:
+    """Where these copies have the key of one of these indicators, as FOUND; empty when nowhere.
+
+    One row for each thing seen and each lookup of it; wider ones only where an indicator means
+    them. Keys may collide, so lookups are to be compared too, and readings with the messages'.
+    """
+    return [
+        *_stored_lookups(observables, lookups, indicators),
+        *late_lookups(messages, observables, indicators),
+    ]
+
+
 def is_exact_enough() -> pl.Expr:
     """Of an observable's lookup joined with an indicator: whether the indicator means it."""
     return pl.col("exact") | ~pl.col("exact_only")
+
+
+def with_one_of(rows: pl.LazyFrame, column: str, keys: pl.Series) -> pl.LazyFrame:
+    """The rows whose column holds one of these distinct keys."""
+    if keys.len() <= FEW:
+        return rows.filter(pl.col(column).is_in(keys.implode()))
+    return rows.join(keys.alias(column).to_frame().lazy(), on=column, how="semi")
 
 
 def _stored_lookups(
@@ -158,28 +187,27 @@ def _stored_lookups(
 ) -> Iterator[pl.LazyFrame]:
     """What has the key of an indicator, if anything has, as FOUND."""
     # First the keys alone: nearly all values meet nothing, and need not be read at all.
-    keys = indicators.select("key").unique().collect()
+    listed = indicators.group_by("key").agg(wider=~pl.col("exact_only").all()).collect()
+    if listed.is_empty():
+        return
+    is_meant = pl.col("exact") | pl.col("wider")
     met = (
-        lookups.join(keys.lazy(), on="key", how="semi")
+        (with_one_of(lookups, "key", listed["key"]) if listed.height <= FEW else lookups)
+        .join(listed.lazy(), on="key", how="inner")
+        .filter(is_meant)
         .select("delivery_date", "value_key")
         .unique()
         .collect(engine="streaming")
     )
     if met.is_empty():
         return
-    days, values = met["delivery_date"].unique().to_list(), met.select("value_key").unique()
-    seen = (
-        observables.filter(pl.col("delivery_date").is_in(days))
-        .join(values.lazy(), on="value_key", how="semi")
-        .select(*READING, "delivery_date", "type", "value")
-        .collect(engine="streaming")
-    )
-    looked_up = _lookups(seen.select("type", "value").unique())
-    yield (
-        seen.lazy()
-        .join(looked_up.lazy().join(keys.lazy(), on="key", how="semi"), on=["type", "value"])
-        .select(FOUND)
-    )
+    days = met["delivery_date"].unique().to_list()
+    there = observables.filter(pl.col("delivery_date").is_in(days))
+    seen = with_one_of(there, "value_key", met["value_key"].unique())
+    # Read twice, and not kept: a value of half the mail has millions of rows.
+    values = seen.select("type", "value").unique().collect(engine="streaming")
+    means = _lookups(values).lazy().join(listed.lazy(), on="key", how="inner").filter(is_meant)
+    yield seen.join(means, on=["type", "value"], how="inner").select(FOUND)
 
 
 def _lookups(values: pl.DataFrame) -> pl.DataFrame:
