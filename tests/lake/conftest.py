@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
+from retract.lake.store import Lake
 from retract.model import (
     CollectedMessage,
     Copy,
@@ -19,6 +21,11 @@ from retract.model import (
 )
 
 MessageMaker = Callable[..., CollectedMessage]
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    return Lake(str(tmp_path / "lake"))
 
 
 @pytest.fixture

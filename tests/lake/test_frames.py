@@ -8,8 +8,8 @@ import polars as pl
 import pytest
 
 from retract.errors import LakeError
-from retract.lake.frames import messages_frame, observables_frame
-from retract.lake.tables import MESSAGES_TABLE, OBSERVABLES_TABLE
+from retract.lake.frames import lookups_frame, messages_frame, observables_frame
+from retract.lake.tables import LOOKUPS_TABLE, MESSAGES_TABLE, OBSERVABLES_TABLE
 from retract.model import Observable, ObservableType
 from retract.observables import lookup
 
@@ -43,26 +43,47 @@ def test_the_newest_reading_of_a_copy_counts(message):
     assert frame["extractor_version"].to_list() == [2]
 
 
-def test_every_lookup_of_every_observable_has_a_row(message):
+def test_every_observable_has_one_row_of_the_tables_shape(message):
     url = Observable(ObservableType.URL, "https://evil.example/a/b?c", "html")
     digest = Observable(ObservableType.SHA256, "0" * 64, "attachment")
 
     frame = observables_frame([message(1, observables=(url, digest, url))])
 
     assert frame.schema == OBSERVABLES_TABLE.empty().schema
-    expected = {
-        (seen.type.value, seen.value, found.text, found.exact, lookup.key(seen.type, found.text))
+    assert set(frame.select("type", "value", "found_in", "value_key").rows()) == {
+        (seen.type.value, seen.value, seen.found_in, lookup.key(seen.type, seen.value))
         for seen in (url, digest)
+    }
+    assert frame.height == 2
+
+
+def test_every_value_of_a_day_is_looked_up_under_all_its_keys_once(message):
+    url = Observable(ObservableType.URL, "https://evil.example/a/b?c", "html")
+    digest = Observable(ObservableType.SHA256, "0" * 64, "attachment")
+    later = datetime(2026, 1, 6, tzinfo=UTC)
+    messages = [
+        message(1, observables=(url, digest)),
+        message(2, observables=(url,)),
+        message(3, observables=(url,), received_at=later),
+    ]
+
+    frame = lookups_frame(observables_frame(messages))
+
+    assert frame.schema == LOOKUPS_TABLE.empty().schema
+    expected = {
+        (day, lookup.key(seen.type, found.text), lookup.key(seen.type, seen.value), found.exact)
+        for day, values in ((date(2026, 1, 5), (url, digest)), (later.date(), (url,)))
+        for seen in values
         for found in lookup.lookups_of(seen.type, seen.value)
     }
-    rows = frame.select("type", "value", "lookup", "exact", "key").rows()
-    assert len(rows) == len(set(rows)) == len(expected)
-    assert set(rows) == expected
+    assert frame.height == len(expected)
+    assert set(frame.rows()) == expected
 
 
 def test_no_messages_make_empty_frames_of_the_right_shape():
     assert messages_frame([], NOW).schema == MESSAGES_TABLE.empty().schema
     assert observables_frame([]).schema == OBSERVABLES_TABLE.empty().schema
+    assert lookups_frame(observables_frame([])).schema == LOOKUPS_TABLE.empty().schema
 
 
 def test_text_that_is_no_unicode_is_stored_all_the_same(message):

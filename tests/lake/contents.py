@@ -1,0 +1,43 @@
+"""What tests of the lake's parts share: times, a mailbox, and a look at all there is."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import polars as pl
+from deltalake import DeltaTable
+from tests.lake.rows import indicator, table
+
+from retract.lake.store import Lake
+from retract.lake.tables import MESSAGES_TABLE, Table
+from retract.model import Mailbox, Provider, Window
+
+NOW = datetime(2026, 1, 6, tzinfo=UTC)
+MONTH = Window(datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC))
+ANN = Mailbox(Provider.MICROSOFT365, "tenant", "ann", "ann@north.example")
+
+
+def everything(lake: Lake) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """The month's messages, observables and lookups."""
+    versions = lake.versions()
+    return (
+        lake.scan_messages(versions.messages, MONTH).collect(),
+        lake.scan_observables(versions.observables, MONTH).collect(),
+        lake.scan_lookups(versions.lookups, MONTH).collect(),
+    )
+
+
+def indicators(*values: str, source: str = "list") -> pl.DataFrame:
+    """URLs of one source, in force since NOW."""
+    return table(*(indicator(value, NOW, source=source) for value in values))
+
+
+def url_of(lake: Lake) -> str:
+    """Where the lake is."""
+    return str(Path(lake._tables.url(MESSAGES_TABLE)).parent)
+
+
+def opened(lake: Lake, of: Table) -> DeltaTable:
+    """One of its tables, as Delta has it."""
+    return DeltaTable(lake._tables.url(of))
