@@ -1,4 +1,4 @@
-"""What tests of the lake's parts share: times, a mailbox, and a look at all there is."""
+"""What tests of the lake's parts share: a mailbox, messages, and a look at all there is."""
 
 from __future__ import annotations
 
@@ -11,11 +11,50 @@ from tests.lake.rows import indicator, table
 
 from retract.lake.store import Lake
 from retract.lake.tables import MESSAGES_TABLE, Table
-from retract.model import Mailbox, Provider, Window
+from retract.model import (
+    CollectedMessage,
+    Copy,
+    Extraction,
+    Location,
+    Mailbox,
+    Observable,
+    ObservableType,
+    Place,
+    Provider,
+    Window,
+)
 
 NOW = datetime(2026, 1, 6, tzinfo=UTC)
 MONTH = Window(datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC))
 ANN = Mailbox(Provider.MICROSOFT365, "tenant", "ann", "ann@north.example")
+
+
+def message(
+    number: int,
+    *,
+    received_at: datetime = datetime(2026, 1, 5, 12, tzinfo=UTC),
+    mailbox_id: str = "ann",
+    version: int = 1,
+    observables: tuple[Observable, ...] | None = None,
+    subject: str = "Hello",
+) -> CollectedMessage:
+    """One to put into a lake; two calls with one number make the same copy."""
+    if observables is None:
+        url = f"https://shop.example/{number}/v{version}"
+        observables = (Observable(ObservableType.URL, url, "html"),)
+    copy = Copy(
+        Provider.MICROSOFT365, "tenant", mailbox_id, f"{mailbox_id}@north.example", f"m{number}"
+    )
+    extraction = Extraction(
+        internet_message_id=f"<{number}@mail.example>",
+        subject=subject,
+        sender_address="eve@sender.example",
+        sender_name="Eve",
+        observables=observables,
+        authentication=(("dmarc", "fail"),),
+    )
+    location = Location(Place.INBOX, folder_id="f1", labels=("INBOX", "UNREAD"))
+    return CollectedMessage(copy, received_at, location, extraction, version)
 
 
 def everything(lake: Lake) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
