@@ -187,6 +187,7 @@ def planned(installed: Installed) -> Plan:
     matches = full_match(
         messages,
         lake.scan_observables(versions.observables, window),
+        lake.scan_lookups(versions.lookups, window),
         lake.scan_indicators(versions.indicators),
         window,
         now,

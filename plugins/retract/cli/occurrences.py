@@ -51,8 +51,8 @@ class Occurrences(Record):
 
 def occurrences(installation: Installation, indicators: pl.DataFrame, now: datetime) -> Occurrences:
     """``indicators`` has the shape of the table. Raises LakeError and LedgerError."""
-    messages, observables = _remembered(installation, now)
-    pairs = copies_met(messages, observables, indicators)
+    mail = _remembered(installation, now)
+    messages, pairs = mail[0], copies_met(*mail, indicators)
     copies = pairs.select("copy_id").unique().collect(engine="streaming")
     columns = ("copy_id", "received_at", "mailbox", "sender_address", "subject")
     met = (
@@ -91,14 +91,17 @@ def counts(installation: Installation, indicators: pl.DataFrame, now: datetime) 
     return counted(copies_met(*_remembered(installation, now), indicators))
 
 
-def _remembered(installation: Installation, now: datetime) -> tuple[pl.LazyFrame, pl.LazyFrame]:
-    """All messages and observables that the lake has."""
+def _remembered(
+    installation: Installation, now: datetime
+) -> tuple[pl.LazyFrame, pl.LazyFrame, pl.LazyFrame]:
+    """All messages, observables and lookups that the lake has."""
     lake = installation.lake
     versions = lake.versions()
     ever = Window(_EPOCH, now + timedelta(days=1))
     return (
         lake.scan_messages(versions.messages, ever),
         lake.scan_observables(versions.observables, ever),
+        lake.scan_lookups(versions.lookups, ever),
     )
 
 

@@ -23,7 +23,7 @@ from retract.indicators.loose_files import feeds_of_files
 from retract.indicators.merge import merge
 from retract.indicators.refresh import read_source
 from retract.indicators.snapshot import Snapshot
-from retract.lake.frames import messages_frame, observables_frame
+from retract.lake.frames import lookups_frame, messages_frame, observables_frame
 from retract.lake.store import LakeVersions
 from retract.lake.tables import INDICATORS_TABLE
 from retract.mailboxes.exported_mail import ExportedMessage
@@ -44,7 +44,8 @@ from retract.observables.mime import extract
 from retract.observables.structure import split_headers
 from retract.policy import Policy
 from retract.reevaluation.decide import decide
-from retract.reevaluation.held_back import HeldBackHits, held_back_hits
+from retract.reevaluation.held_back import HeldBackHits, held_back_of
+from retract.reevaluation.incremental import Mail
 from retract.reevaluation.match import full_match
 from retract.reports.build import judged_by_day, make_report, sources_of
 from retract.reports.model import RunFacts, RunReport
@@ -226,9 +227,10 @@ def judge(
     messages = messages_frame(collected, now)
     indicators = feeds.indicators
     window = _window(collected, now)
-    frames = (messages.lazy(), observables_frame(collected).lazy(), indicators.lazy())
-    matches = full_match(*frames, window, now)
-    held_back = held_back_hits(*frames, window, now)
+    observables = observables_frame(collected)
+    mail = Mail(messages.lazy(), observables.lazy(), lookups_frame(observables).lazy())
+    matches = full_match(*mail, indicators.lazy(), window, now)
+    held_back = held_back_of(mail, indicators.lazy(), now)
     plan = make_plan(
         decide(messages, matches, policy, now),
         messages,

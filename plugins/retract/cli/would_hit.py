@@ -94,9 +94,13 @@ def would_hit(
     versions = lake.versions()
     window = Window(now - policy.lookback, now)
     messages = lake.scan_messages(versions.messages, window)
-    observables = lake.scan_observables(versions.observables, window)
+    mail = (
+        messages,
+        lake.scan_observables(versions.observables, window),
+        lake.scan_lookups(versions.lookups, window),
+    )
     live = indicators.filter(pl.col("held_back").is_null())
-    matches = meet(messages, observables, live.lazy())
+    matches = meet(*mail, live.lazy())
     copies = matches.select("copy_id").unique()
     met = messages.join(copies.lazy(), on="copy_id", how="semi").collect()
     plan = make_plan(
@@ -113,7 +117,7 @@ def would_hit(
     retracted = met.filter(pl.col("copy_id").is_in([one.copy_id for one in plan.retractions]))
     held_back = indicators.filter(pl.col("held_back").is_not_null())
     hosts = _hosts(indicators, hold_back, now)
-    others = copies_met(messages, observables, pl.concat([held_back, hosts]))
+    others = copies_met(*mail, pl.concat([held_back, hosts]))
     only_held_back = (
         others.join(held_back.lazy(), on="indicator_id", how="semi")
         .join(copies.lazy(), on="copy_id", how="anti")
