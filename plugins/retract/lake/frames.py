@@ -44,7 +44,8 @@ def observables_frame(messages: Iterable[CollectedMessage]) -> pl.DataFrame:
 
 def lookups_frame(observables: pl.DataFrame) -> pl.DataFrame:
     """The keys of the observables' distinct values, once for each day."""
-    values = observables.select("type", "value", "value_key").unique("value_key")
+    # By their texts: two values that were made to share a key have their lookups both.
+    values = observables.select("type", "value", "value_key").unique()
     rows = [
         (value_key, key, exact)
         for kind, value, value_key in values.iter_rows()
