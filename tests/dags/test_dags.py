@@ -52,8 +52,9 @@ def test_the_response_goes_from_mailboxes_to_report(dagbag: DagBag) -> None:
              "make_plan", "act", "report"]  # fmt: skip
     assert [step for step in order if step in steps] == steps
     assert dag.get_task("report").downstream_task_ids == set()
-    for mapped in ("list_mailboxes", "collect", "act"):
+    for mapped in ("list_mailboxes", "collect", "match", "act"):
         assert dag.get_task(mapped).is_mapped
+    assert dag.get_task("make_plan").upstream_task_ids == {"open_run", "match"}
 
 
 def test_a_store_or_database_that_hiccups_does_not_cost_a_run(dagbag: DagBag) -> None:
@@ -91,6 +92,7 @@ LABELLED = [
     ("refresh_indicators", "read_source"),
     ("post_delivery_response", "list_mailboxes"),
     ("post_delivery_response", "collect"),
+    ("post_delivery_response", "match"),
     ("post_delivery_response", "act"),
 ]
 
@@ -117,10 +119,10 @@ def test_a_broken_policy_leaves_the_dag_in_place_to_say_so(
     assert "post_delivery_response" in bag.dags
 
 
-def test_no_more_tasks_call_a_tenant_at_once_than_the_installation_says(
+def test_no_more_tasks_of_a_step_run_at_once_than_the_installation_says(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("RETRACT_TASKS_AT_ONCE", "5")
     dag = DagBag(dag_folder=str(DAGS / "post_delivery_response.py")).dags["post_delivery_response"]
-    for task in ("collect", "act"):
+    for task in ("collect", "match", "act"):
         assert dag.get_task(task).partial_kwargs["max_active_tis_per_dagrun"] == 5

@@ -90,13 +90,15 @@ class FakeTenant:
     ids: dict[str, str] = field(default_factory=dict)
     """By address, the ids of mailboxes that had another one before."""
 
-    def deliver(self, address: str, url: str = BAD_URL) -> Copy:
+    def deliver(
+        self, address: str, url: str = BAD_URL, ago: timedelta = timedelta(hours=1)
+    ) -> Copy:
         number = len(self.places) + 1
         copy = Copy(self.provider, self.connection, f"id of {address}", address, f"m{number}")
         seen = Observable(ObservableType.URL, url, "text")
         message = CollectedMessage(
             copy=copy,
-            received_at=NOW - timedelta(hours=1),
+            received_at=NOW - ago,
             location=Location(Place.INBOX),
             extraction=Extraction("<1@x.example>", "Subject", "a@x.example", "A", (seen,)),
             extractor_version=EXTRACTOR_VERSION,
@@ -213,9 +215,12 @@ class Installation:
             with suppress(RetractError, WorkerDied):
                 response.collect(self.settings, folder, shard)
 
+    def match(self, folder: str) -> None:
+        for shard in response.pin(self.settings, folder):
+            response.match(self.settings, folder, shard)
+
     def judge(self, folder: str) -> None:
-        response.pin(self.settings, folder)
-        response.match(self.settings, folder)
+        self.match(folder)
         for shard in response.make_plan(self.settings, folder):
             with suppress(RetractError, WorkerDied):
                 response.act(self.settings, folder, shard)

@@ -26,8 +26,7 @@ def planned(installation: Installation) -> tuple[str, list[Shard]]:
     folder = installation.open_run()
     installation.list_mailboxes(folder)
     installation.collect(folder)
-    response.pin(installation.settings, folder)
-    response.match(installation.settings, folder)
+    installation.match(folder)
     return folder, response.make_plan(installation.settings, folder)
 
 

@@ -17,6 +17,7 @@ from tests.orchestration.fake_installation import (
 
 from retract.errors import ConfigurationError, MailboxError
 from retract.indicators.hold_back.rules import OWN_DOMAIN
+from retract.installation import Settings
 from retract.model import Observable, ObservableType, Place
 from retract.orchestration import response
 from retract.orchestration.response.pinned import HELD_BACK, PLAN
@@ -228,12 +229,17 @@ def test_a_mailbox_that_fails_after_its_task_was_cleared_is_told(
     assert installation.problems(folder) != []
 
 
+def match_first_part(settings: Settings, folder: str) -> None:
+    response.match(settings, folder, {"index": 0, "label": "", "tasks": 1})
+
+
 @pytest.mark.parametrize(
     ("step", "inside"),
     [
         (response.pin, "retract.lake.store.Lake.versions"),
-        (response.match, "retract.reevaluation.match.full_match"),
-        (response.match, "retract.reevaluation.held_back.held_back_hits"),
+        (match_first_part, "retract.reevaluation.days.Matching.run"),
+        (response.make_plan, "retract.reevaluation.match.matches_of"),
+        (response.make_plan, "retract.reevaluation.held_back.held_back_hits"),
         (response.make_plan, "retract.reevaluation.decide.decide"),
     ],
 )

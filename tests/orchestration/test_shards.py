@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import astuple
 from datetime import UTC, datetime
+from math import ceil
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from retract.installation import Settings
 from retract.model import Mailbox, Provider
 from retract.orchestration.response.providers import share_of
-from retract.orchestration.response.shards import deal, most_so_far, padded
+from retract.orchestration.response.shards import deal, deal_by_work, most_so_far, padded
 from retract.orchestration.runs import Acted, MailboxEntry, RunFolder
 
 
@@ -42,6 +43,19 @@ def test_every_mailbox_is_dealt_once_and_evenly(count: int, cap: int) -> None:
     assert len(shards) == min(cap, count)
     if shards:
         assert max(map(len, shards)) - min(map(len, shards)) <= 1
+
+
+@given(st.lists(st.integers(0, 50), max_size=40), st.integers(1, 60), st.integers(1, 10))
+def test_work_is_dealt_in_order_and_as_evenly_as_single_items_allow(
+    work: list[int], each: int, cap: int
+) -> None:
+    dealt = deal_by_work(range(len(work)), work, each, cap)
+    assert [item for part in dealt for item in part] == list(range(len(work)))
+    assert all(dealt)
+    tasks = min(cap, max(1, ceil(sum(work) / each)))
+    assert len(dealt) <= tasks
+    most = sum(work) / tasks + max(work, default=0)
+    assert all(sum(work[item] for item in part) <= most for part in dealt)
 
 
 @given(st.lists(st.lists(st.integers(), min_size=1), max_size=20), st.integers(0, 30))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Final, NamedTuple
 
@@ -29,14 +28,13 @@ from retract.reevaluation.incremental import (
     newly,
     newly_in_force,
 )
-from retract.reevaluation.late_lookups import LOOKUP
-from retract.reevaluation.match import in_force
+from retract.reevaluation.match import LISTED, in_force
 from retract.reevaluation.own_domains import without_own
 
 log = logging.getLogger(__name__)
 
 _NO_INDICATORS: Final = INDICATORS_TABLE.empty()
-_NO_LOOKUPS: Final = _NO_INDICATORS.select(LOOKUP)
+_NOTHING_LISTED: Final = _NO_INDICATORS.select(LISTED)
 
 
 class _Record(BaseModel):
@@ -83,8 +81,7 @@ class Progress(NamedTuple):
     """Hits that were added."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Group:
+class _Group(NamedTuple):
     """Days that were matched equally far, and what is new since then."""
 
     work: Mapping[date, int]
@@ -94,8 +91,8 @@ class _Group:
     """None: all of the days' mail is new."""
     reread: frozenset[date] = frozenset()
     """The days with new readings."""
-    listed: pl.DataFrame = _NO_LOOKUPS
-    """The LOOKUPs that the other readings were not matched with."""
+    listed: pl.DataFrame = _NOTHING_LISTED
+    """What the other readings were not matched with."""
     newly_held: pl.DataFrame = _NO_INDICATORS
     """The indicators that were not counted on the other days."""
 
@@ -155,10 +152,11 @@ class Matching:
 
     def _groups(self, days: Sequence[DayToMatch]) -> list[_Group]:
         rows = {one.day: one.rows for one in days}
-        alike: dict[Covered | None, list[date]] = {}
+        in_full = [one.day for one in days if one.covered is None]
+        alike: dict[Covered, list[date]] = {}
         for one in days:
-            alike.setdefault(one.covered, []).append(one.day)
-        in_full = alike.pop(None, [])
+            if one.covered is not None:
+                alike.setdefault(one.covered, []).append(one.day)
         groups = []
         for covered, those in alike.items():
             found = self._groups_since(covered, {day: rows[day] for day in those})
@@ -189,8 +187,8 @@ class Matching:
         return _Group(work, covered, readings, reread, listed, newly_held)
 
     def _new_indicators(self, covered: Covered) -> tuple[pl.DataFrame, pl.DataFrame]:
-        """The LOOKUPs that are in force now and were not then; and the same of what is held back,
-        as indicators."""
+        """What is in force now and was not then, as LISTED; and which indicators are held back now
+        and were not then."""
         if covered not in self._changes:
             now, before = self._now, covered.as_of
             earlier, later = (

@@ -59,8 +59,10 @@ def _gather(settings: Settings, folder: RunFolder) -> tuple[pl.DataFrame, pl.Dat
     how many copies are judged.
     """
     from retract.lake.store import Lake
+    from retract.observables import EXTRACTOR_VERSION
     from retract.reevaluation.days import DaysToMatch
     from retract.reevaluation.held_back import held_back_hits
+    from retract.reevaluation.incremental import still_there
     from retract.reevaluation.match import in_force, matches_of
     from retract.reports.build import judged_by_day
 
@@ -68,14 +70,15 @@ def _gather(settings: Settings, folder: RunFolder) -> tuple[pl.DataFrame, pl.Dat
     parts = folder.read_all("to_match", DaysToMatch)
     days = [one.day for part in parts for one in part.days]
     indicators = pinned_indicators(lake, pin)
-    suspects = judged_copies(folder, lake.suspects(days, pin.messages)).collect(engine="streaming")
+    messages = lake.scan_messages(pin.versions.messages, run.window)
+    known = still_there(lake.suspects(days, pin.messages), messages, EXTRACTOR_VERSION)
+    suspects = judged_copies(folder, known).collect(engine="streaming")
     listed = in_force(indicators, run.started_at)
     matches = matches_of(suspects.lazy(), lake.scan_hits(days), listed)
     folder.write_bytes(MATCHES, matches.write_parquet)
     counts = lake.scan_held_back_counts(days)
     folder.write(HELD_BACK, held_back_hits(counts, indicators, run.started_at))
-    copies = judged_copies(folder, lake.scan_messages(pin.versions.messages, run.window))
-    folder.write(JUDGED, Judged(by_day=judged_by_day(copies)))
+    folder.write(JUDGED, Judged(by_day=judged_by_day(judged_copies(folder, messages))))
     return suspects, matches
 
 

@@ -51,7 +51,7 @@ def pin(settings: Settings, path: str) -> list[Shard]:
             folder.write(part_file("to_match", index), matching.DaysToMatch(days=tuple(part)))
             labels.append(_label([one.day for one in part]))
     log.info(
-        "%s; %d days with mail, %d rows of lookups to look at",
+        "pinned to %s; %d days with mail, %d rows of lookups to look at",
         pin.versions,
         len(days),
         sum(work.values()),

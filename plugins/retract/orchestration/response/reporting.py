@@ -34,10 +34,12 @@ log = logging.getLogger(__name__)
 
 def report(settings: Settings, path: str) -> list[str]:
     """Write the report from plan and ledger. Returns what went wrong in the run, if anything."""
+    import polars as pl
+
     from retract.lake.store import Lake
     from retract.reevaluation.held_back import HeldBackHits
     from retract.reevaluation.late_lookups import rules_left_out
-    from retract.reevaluation.match import in_force
+    from retract.reevaluation.match import current
     from retract.reports import build, model
     from retract.reports.write import write_report
     from retract.retraction.plan import read_plan
@@ -48,6 +50,7 @@ def report(settings: Settings, path: str) -> list[str]:
         return ["the run ended before a plan was made: see its first red task for the reason"]
     plan = read_plan(folder.path / PLAN)
     indicators = pinned_indicators(Lake(settings.lake), read_pin(folder))
+    listed = current(indicators, run.started_at).filter(pl.col("held_back").is_null())
     parts = folder.read_all("collected", ShardCollected)
     collected = [result for part in parts for result in part.mailboxes]
     mailbox_problems = {result.mailbox: result.problem for result in collected if result.problem}
@@ -69,7 +72,7 @@ def report(settings: Settings, path: str) -> list[str]:
             held_back=folder.read(HELD_BACK, HeldBackHits),
             problems=[
                 *_problems(folder, collected),
-                *rules_left_out(in_force(indicators, run.started_at)),
+                *rules_left_out(listed),
             ],
             mailbox_problems=mailbox_problems,
             unwatched=list(_unwatched(folder, collected)),
