@@ -204,8 +204,8 @@ def collect(folder: str, shard: str) -> None:
 @app.command()
 def plan(folder: str) -> None:
     """Everything from what was collected to the plan."""
-    response.pin(Settings(), folder)
-    response.match(Settings(), folder)
+    for part in response.pin(Settings(), folder):
+        response.match(Settings(), folder, part)
     print(json.dumps(response.make_plan(Settings(), folder)))
 
 
