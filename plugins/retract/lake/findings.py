@@ -70,12 +70,8 @@ class FindingsPart(PartOfLake):
 
         ``counts`` has delivery_date, type, key, copies and exactly, of all that is held back.
         """
-        marks = pl.DataFrame(
-            {"delivery_date": sorted(set(days))}, schema={"delivery_date": pl.Date}
-        )
-        whole = marks.with_columns(
-            type=pl.lit(""), key=0, copies=0, exactly=0, whole=pl.lit(True)
-        ).cast({"key": pl.Int64, "copies": pl.Int64, "exactly": pl.Int64})
+        marks = pl.DataFrame({"delivery_date": sorted(set(days))}, {"delivery_date": pl.Date})
+        whole = marks.with_columns(type=pl.lit(""), key=0, copies=0, exactly=0, whole=True)
         self._add_counts(counts, messages_version, whole)
 
     def add_held_back_counts(self, counts: pl.DataFrame, messages_version: int) -> None:
@@ -181,7 +177,10 @@ class FindingsPart(PartOfLake):
     ) -> None:
         rows = counts.select(*_HELD, "copies", "exactly").with_columns(whole=pl.lit(False))
         version = pl.lit(messages_version, pl.Int64).alias("messages_version")
-        self._append(HELD_BACK_COUNTS_TABLE, pl.concat([rows, *marks]).with_columns(version))
+        self._append(
+            HELD_BACK_COUNTS_TABLE,
+            pl.concat([rows, *marks], how="vertical_relaxed").with_columns(version),
+        )
 
     def _ids(self) -> tuple[str, str]:
         """Which tables these are, without the indicators and with them."""

@@ -216,7 +216,7 @@ tables that it speaks of: of one that was taken away nothing is known any more.
 KEEP_HOURS: Final = 36
 """How long files of the mail stay that only earlier versions need: for runs pinned to one."""
 
-LOG_HOURS: Final = 96
+LOG_HOURS: Final = 72
 """How long a table's log tells of earlier versions: longer than their files stay."""
 
 LOOKUPS_ROW_GROUP: Final = 1024 * 1024
