@@ -1,4 +1,4 @@
-"""Keep the lake small: forget mail past its retention, then join small files.
+"""Keep the lake small: forget mail that nears the end of its retention, then join small files.
 
 expire → compact
 """

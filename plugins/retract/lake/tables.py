@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final, cast
 
 import polars as pl
@@ -216,8 +217,14 @@ tables that it speaks of: of one that was taken away nothing is known any more.
 KEEP_HOURS: Final = 36
 """How long files of the mail stay that only earlier versions need: for runs pinned to one."""
 
-LOG_HOURS: Final = 72
-"""How long a table's log tells of earlier versions: longer than their files stay."""
+LOG_HOURS: Final = 42
+"""How long a table's log tells of earlier versions: longer than their files stay. It is cut at
+the newest checkpoint that is older."""
+
+FORGET_AHEAD: Final = timedelta(days=4)
+"""How long before mail must be gone it is to be taken out of the tables: days are forgotten
+whole, at night, and their files leave the store in the second night after that. So there is
+nearly a day left, should a night's upkeep come late."""
 
 LOOKUPS_ROW_GROUP: Final = 1024 * 1024
 OBSERVABLES_ROW_GROUP: Final = 128 * 1024

@@ -49,7 +49,9 @@ class UpkeepPart(FindingsPart, WatermarksPart):
         """Forget the copies delivered before the day of ``before`` (UTC), and all about them.
 
         They are out of every later version at once. The files stay for readers pinned to an
-        earlier version, and leave the store at the first call `KEEP_HOURS` or more later.
+        earlier version, and leave the store at the first call `KEEP_HOURS` or more later, with
+        what a writer left that died before its commit. The log never tells of what is in a
+        message; ids of copies leave it at the first call `LOG_HOURS` later.
         """
         day = before.astimezone(UTC).date()
         for table in ALL_TABLES:

@@ -6,26 +6,31 @@ from datetime import timedelta
 
 from retract.errors import ConfigurationError
 from retract.installation import Settings
-from retract.orchestration.clock import utc_now
+from retract.orchestration import clock
 from retract.policy import load_policy
 
 
 def expire(settings: Settings) -> dict[str, int]:
-    """Take mail delivered longer ago than the retention out of the lake. Returns the counts.
+    """Take mail out of the lake, so early that it has left every file by the end of its
+    retention. Returns the counts.
 
-    Raises ConfigurationError when the retention is shorter than the policy's lookback: what a
-    run judges must not be forgotten under it.
+    Raises ConfigurationError when the policy's lookback is longer than that: what a run judges
+    must not be forgotten under it.
     """
     from retract.lake.store import Lake
+    from retract.lake.tables import FORGET_AHEAD
 
-    retention = timedelta(days=settings.retention_days)
     lookback = load_policy(settings.policy_file).lookback
-    if retention < lookback:
+    known = timedelta(days=settings.retention_days) - FORGET_AHEAD
+    if known < lookback:
+        least = -((lookback + FORGET_AHEAD) // timedelta(days=-1))
         raise ConfigurationError(
-            f"RETRACT_RETENTION_DAYS is {settings.retention_days}, shorter than the policy's "
-            f"lookback of {lookback.days} days: raise the one or shorten the other"
+            f"RETRACT_RETENTION_DAYS is {settings.retention_days}, and mail leaves the lake "
+            f"{FORGET_AHEAD.days} days before that, so that all its files are gone in time: "
+            f"too early for the policy's lookback of {lookback / timedelta(days=1):g} days; set "
+            f"it to {least} or more, or shorten the lookback"
         )
-    return Lake(settings.lake).expire(utc_now() - retention).model_dump()
+    return Lake(settings.lake).expire(clock.utc_now() - known).model_dump()
 
 
 def compact(settings: Settings) -> int:
