@@ -1,41 +1,75 @@
-"""Time and peak memory of a full match, beside pandas.merge on the same rows.
+"""Which mail meets which indicators: time and peak memory of our ways, and of plainer ones.
 
-    python benchmarks/match.py [--observables 1000000] [--indicators 100000]
+    python benchmarks/match.py [--observables 10000000] [--indicators 1000000]
+        [--copies 3] [--rounds 3] [--skip pandas]
 
-Every way runs in a process of its own, over the same Parquet files, so that peaks are its
-own. An observable is one thing seen in one copy; it has several lookups, which are the rows
-that are joined.
+Both sizes may be given several times: every pair of them is measured. All ways read the same files
+of one lake, which its own writer wrote, each in a process of its own; they are in the page cache.
+An observable is one thing seen in one copy of a message. A match is what an analyst would see:
+this copy meets this indicator; the plain semi-joins find no more than the keys that do.
+
+100,000,000 observables take 10 GB of disk below TMPDIR, and a quarter of an hour.
 """
 
 from __future__ import annotations
 
-import random
+import os
+import shutil
 import tempfile
-from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
+import _machine
+import _mail
 import polars as pl
 import typer
-from _alone import child, figures_of, measured
+from _alone import Figures, child, figures_of, measured
 
-from retract.lake.tables import INDICATORS_TABLE, OBSERVABLES_TABLE
-from retract.model import ObservableType, Window
-from retract.observables import lookup
-from retract.reevaluation.match import full_match
+from retract.installation import Settings
+from retract.lake.delta import DeltaTables
+from retract.lake.store import Lake
+from retract.lake.tables import INDICATORS_TABLE, LOOKUPS_TABLE, OBSERVABLES_TABLE, Table
+from retract.model import Window
+from retract.observables import EXTRACTOR_VERSION
+from retract.reevaluation import days
+from retract.reevaluation.incremental import still_there
+from retract.reevaluation.match import delivered_in, full_match, in_force, matches_of
+from retract.reevaluation.own_domains import without_own
 
-NOW = datetime(2026, 1, 31, tzinfo=UTC)
-WINDOW = Window(NOW - timedelta(days=30), NOW)
-COMMON = ("www.shop.example", "news.example", "t.co", "cdn.mail.example", "bank.example")
+PACKAGES: Final = ("polars", "deltalake", "duckdb", "pandas", "pyarrow")
+SHORT: Final = Window(_mail.NOW - (_mail.WINDOW.end - _mail.WINDOW.start) / 10, _mail.NOW)
+"""A tenth of the window."""
+PAIR: Final = ("copy_id", "indicator_id")
 
 
 class Way(StrEnum):
-    """Who does the join."""
+    """What is measured."""
 
-    RETRACT = "retract"
+    FLOOR = "floor"
+    POLARS = "polars"
+    DUCKDB = "duckdb"
     PANDAS = "pandas"
+    FULL = "full"
+    FIRST = "first"
+    NOTHING = "nothing"
+    NOTHING_SHORT = "nothing-short"
+    LISTED = "listed"
+    DELIVERED = "delivered"
 
+
+SAID: Final = {
+    Way.FLOOR: "floor: read the hash column alone",
+    Way.POLARS: "polars semi-join of the keys",
+    Way.DUCKDB: "DuckDB semi-join of the keys",
+    Way.PANDAS: "pandas merge, matches",
+    Way.FULL: "full match",
+    Way.FIRST: "first run: match, and keep what was found",
+    Way.NOTHING: "run with nothing new",
+    Way.NOTHING_SHORT: "run with nothing new, a tenth of the window",
+    Way.LISTED: "run with 1,000 new indicators",
+    Way.DELIVERED: "run with 1 % new mail",
+}
 
 app = typer.Typer(add_completion=False)
 
@@ -43,137 +77,230 @@ app = typer.Typer(add_completion=False)
 @app.callback(invoke_without_command=True)
 def compare(
     context: typer.Context,
-    observables: Annotated[int, typer.Option(min=1000)] = 1_000_000,
-    indicators: Annotated[int, typer.Option(min=100)] = 100_000,
-    hits: Annotated[float, typer.Option(help="Part of the indicators that are seen.")] = 0.01,
-    seed: int = 1,
+    observables: Annotated[list[int] | None, typer.Option(min=1_000)] = None,
+    indicators: Annotated[list[int] | None, typer.Option(min=100)] = None,
+    copies: Annotated[int, typer.Option(min=1, help="Of each message, in other mailboxes.")] = 3,
+    rounds: Annotated[int, typer.Option(min=1, max=_mail.ROUNDS, help="The best counts.")] = 3,
+    skip: Annotated[list[Way] | None, typer.Option(help="Of the plainer ways.")] = None,
 ) -> None:
-    """Make data, run both ways, print their figures and the ratio."""
+    """Measure every pair of sizes."""
     if context.invoked_subcommand is not None:
         return
-    with tempfile.TemporaryDirectory(prefix="retract-match-") as name:
-        folder = Path(name)
-        sizes = [str(observables), str(indicators), str(hits), str(seed)]
-        rows = int(child("make", str(folder), *sizes))
-        typer.echo(f"{observables:,} observables ({rows:,} lookups) × {indicators:,} indicators")
-        figures = {way: figures_of("run", way, str(folder)) for way in Way}
-    for way, (seconds, peak, matches) in figures.items():
-        typer.echo(f"{way:8} {seconds:8.2f} s   peak {peak:7.0f} MB   {matches:,} matches")
-    (ours, our_peak, found), (theirs, their_peak, expected) = figures.values()
-    typer.echo(f"ratio    {theirs / ours:8.1f} ×        {their_peak / our_peak:7.1f} ×")
-    if found != expected:
-        raise SystemExit(f"the results differ: {found} and {expected} matches")
+    typer.echo(_machine.described(PACKAGES))
+    for size in observables or [10_000_000]:
+        with tempfile.TemporaryDirectory(prefix="retract-match-") as name:
+            mail = Path(name) / "mail"
+            rows = int(child("make", str(mail), str(size), str(copies)))
+            for count in indicators or [1_000_000]:
+                lake = Path(name) / str(count)
+                # Files are never changed once they are written.
+                shutil.copytree(mail, lake, copy_function=os.link)
+                child("index", str(lake), str(count))
+                typer.echo(f"\n{size:,} observables ({rows:,} lookups) × {count:,} indicators")
+                _report(_measure(lake, size, copies, rounds, set(skip or [])))
+                shutil.rmtree(lake)
+
+
+def _measure(lake: Path, size: int, copies: int, rounds: int, skip: set[Way]) -> dict[Way, Figures]:
+    figures: dict[Way, Figures] = {}
+
+    def measure(way: Way, times: int = 1) -> None:
+        best = min(figures_of("run", way, str(lake)) for _ in range(times))
+        figures[way] = min(best, figures.get(way, best))
+
+    for way in (Way.FLOOR, Way.POLARS, Way.DUCKDB, Way.PANDAS, Way.FULL):
+        if way not in skip:
+            measure(way, 1 if way is Way.PANDAS else rounds)
+    measure(Way.FIRST)
+    _check_same(lake, Way.FULL, Way.FIRST, *({Way.PANDAS} - skip))
+    for way in (Way.NOTHING, Way.NOTHING_SHORT):
+        measure(way, rounds)
+    for number in range(rounds):
+        child("list-later", str(lake), str(number))
+        measure(Way.LISTED)
+    child("deliver", str(lake), str(size), str(copies))
+    measure(Way.DELIVERED)
+    child("run", Way.FULL, str(lake))
+    _check_same(lake, Way.FULL, Way.DELIVERED)
+    return figures
+
+
+def _check_same(lake: Path, *ways: Way) -> None:
+    """Every way that finds matches finds the same ones."""
+    expected, *others = (pl.read_parquet(_found(lake, way)) for way in ways)
+    for way, found in zip(ways[1:], others, strict=True):
+        if not found.equals(expected):
+            raise SystemExit(f"{SAID[way]}: {found.height:,} matches, not the same as in full")
+
+
+def _report(figures: dict[Way, Figures]) -> None:
+    floor = figures[Way.FLOOR].seconds
+    for way, (seconds, peak, count) in figures.items():
+        typer.echo(
+            f"{SAID[way]:45} {seconds:8.3f} s {seconds / floor:7.1f} × floor   "
+            f"peak {peak:6.0f} MB   {count:,}"
+        )
+    for one, other, aim in (
+        (Way.FULL, Way.POLARS, "at most 2"),
+        (Way.PANDAS, Way.FULL, "at least 10"),
+        (Way.LISTED, Way.FLOOR, "at most 1.5"),
+        (Way.NOTHING, Way.NOTHING_SHORT, "about 1"),
+    ):
+        if one in figures and other in figures:
+            ratio = figures[one].seconds / figures[other].seconds
+            typer.echo(f"ratio {one} to {other}: {ratio:.2f} (aim: {aim})")
+
+
+# --- each in a process of its own ---
 
 
 @app.command(hidden=True)
-def make(folder: Path, observables: int, indicators: int, hits: float, seed: int) -> None:
-    """Write the data, in this process; prints the number of lookups."""
-    rng = random.Random(seed)  # noqa: S311 - the same data every time
-    typer.echo(_make(folder, observables, indicators, hits, rng))
+def make(lake: Path, observables: int, copies: int) -> None:
+    """Write the mail; prints the number of lookups."""
+    mail = _mail.Mail(observables, copies)
+    typer.echo(_mail.write(str(lake), _mail.window(mail)))
 
 
 @app.command(hidden=True)
-def run(way: Way, folder: Path) -> None:
-    """One way alone, in this process; prints its figures as JSON."""
-    match = _retract if way is Way.RETRACT else _pandas
-    typer.echo(measured(lambda: match(folder)))
+def index(lake: Path, count: int) -> None:
+    """List the indicators."""
+    _mail.list_indicators(str(lake), count)
 
 
-def _retract(folder: Path) -> int:
-    messages, observables, indicators = (
-        pl.scan_parquet(folder / f"{name}.parquet")
-        for name in ("messages", "observables", "indicators")
+@app.command(hidden=True)
+def list_later(lake: Path, number: int) -> None:
+    """List 1,000 more."""
+    _mail.list_later(str(lake), number)
+
+
+@app.command(hidden=True)
+def deliver(lake: Path, observables: int, copies: int) -> None:
+    """1 % more mail, on the last day."""
+    mail = _mail.Mail(observables, copies)
+    _mail.write(str(lake), iter([_mail.newest(mail, 0.01)]))
+
+
+@app.command(hidden=True)
+def run(way: Way, lake: Path) -> None:
+    """One way; prints its figures as JSON."""
+    ways = {
+        Way.FLOOR: _floor,
+        Way.POLARS: _polars,
+        Way.DUCKDB: _duckdb,
+        Way.PANDAS: _pandas,
+        Way.FULL: lambda lake: _keep(lake, Way.FULL, _full(lake)),
+        Way.NOTHING_SHORT: lambda lake: _run(lake, SHORT).height,
+    }
+    # What a way imports is not its time.
+    if way is Way.DUCKDB:
+        import duckdb  # noqa: F401
+    if way is Way.PANDAS:
+        import pandas as pd  # noqa: F401
+    one = ways.get(way, lambda lake: _keep(lake, way, _run(lake, _mail.WINDOW)))
+    typer.echo(measured(lambda: one(lake)))
+
+
+def _keep(lake: Path, way: Way, found: pl.DataFrame) -> int:
+    """Lay the matches aside, to be compared."""
+    pairs = found.select(PAIR).sort(PAIR)
+    pairs.write_parquet(_found(lake, way))
+    return pairs.height
+
+
+def _found(lake: Path, way: Way) -> Path:
+    return lake / f"{way}.parquet"
+
+
+def _full(lake: Path) -> pl.DataFrame:
+    there = Lake(str(lake))
+    versions = there.versions()
+    return full_match(
+        there.scan_messages(versions.messages, _mail.WINDOW),
+        there.scan_observables(versions.observables, _mail.WINDOW),
+        there.scan_lookups(versions.lookups, _mail.WINDOW),
+        there.scan_indicators(versions.indicators),
+        _mail.WINDOW,
+        _mail.NOW,
     )
-    return full_match(messages, observables, indicators, WINDOW, NOW).height
 
 
-def _pandas(folder: Path) -> int:
+def _run(lake: Path, window: Window) -> pl.DataFrame:
+    """The matches of a run, as post_delivery_response computes them."""
+    there = Lake(str(lake))
+    pinned, dealt = days.pin(there, window)
+    days.Matching(there, pinned, _mail.NOW).work(dealt)
+    matching = days.Matching(there, pinned, _mail.NOW)
+    for _ in matching.run(dealt, Settings().match_rows_at_once):
+        pass
+    dates = [one.day for one in dealt]
+    messages = there.scan_messages(pinned.versions.messages, window)
+    suspects = still_there(there.suspects(dates, pinned.messages), messages, EXTRACTOR_VERSION)
+    judged = delivered_in(window, suspects).collect(engine="streaming")
+    indicators = without_own(there.scan_indicators(pinned.versions.indicators), pinned.own_domains)
+    return matches_of(judged.lazy(), there.scan_hits(dates), in_force(indicators, _mail.NOW))
+
+
+# --- plainer ways ---
+
+
+def _files(lake: Path, table: Table) -> list[str]:
+    tables = DeltaTables(str(lake))
+    there = tables.open(table)
+    return [] if there is None else sorted(tables.files(table, there)["file"])
+
+
+def _floor(lake: Path) -> int:
+    keys = pl.scan_parquet(_files(lake, LOOKUPS_TABLE)).select(pl.col("key").sum())
+    keys.collect(engine="streaming")
+    return 0
+
+
+def _polars(lake: Path) -> int:
+    lookups, indicators = (
+        pl.scan_parquet(_files(lake, table)).select("key")
+        for table in (LOOKUPS_TABLE, INDICATORS_TABLE)
+    )
+    met = lookups.join(indicators, on="key", how="semi")
+    return int(met.select(pl.len()).collect(engine="streaming").item())
+
+
+def _duckdb(lake: Path) -> int:
+    import duckdb
+
+    with duckdb.connect(config={"threads": pl.thread_pool_size()}) as connection:
+        (met,) = connection.execute(
+            "SELECT count(*) FROM read_parquet($lookups) "
+            "WHERE key IN (SELECT key FROM read_parquet($indicators))",
+            {
+                "lookups": _files(lake, LOOKUPS_TABLE),
+                "indicators": _files(lake, INDICATORS_TABLE),
+            },
+        ).fetchone()
+    return int(met)
+
+
+def _pandas(lake: Path) -> int:
+    """What one would write: it compares keys alone, and reads the observables day by day."""
     import pandas as pd
 
-    observables = pd.read_parquet(folder / "observables.parquet")
-    indicators = pd.read_parquet(folder / "indicators.parquet")
-    live = indicators[indicators["active"] & indicators["held_back"].isna()]
-    joined = observables.merge(live, on="key", suffixes=("", "_listed"))
-    joined = joined[
-        (joined["lookup"] == joined["lookup_listed"])
-        & (joined["type"] == joined["type_listed"])
-        & (joined["exact"] | ~joined["exact_only"])
-    ]
-    return len(joined.drop_duplicates(["copy_id", "indicator_id"]))
-
-
-def _make(folder: Path, observables: int, indicators: int, hits: float, rng: random.Random) -> int:
-    listed = [f"https://{_host(rng)}/{rng.getrandbits(40):x}/login" for _ in range(indicators)]
-    seen = rng.sample(listed, max(1, int(indicators * hits)))
-    lines = []
-    copies = max(1, observables // 10)
-    for number in range(observables):
-        dice = rng.random()
-        if dice < 0.001:
-            url = rng.choice(seen)
-        elif dice < 0.5:
-            url = f"https://{rng.choice(COMMON)}/{rng.getrandbits(32):x}/a?id={number}"
-        else:
-            url = f"https://{_host(rng)}/{rng.getrandbits(32):x}"
-        copy_id = f"{number % copies:032x}"
-        day = (NOW - timedelta(days=1 + number % copies % 29)).date()
-        lines += [
-            (copy_id, day, 1, "url", url, "html", found.text, _key(found.text), found.exact)
-            for found in lookup.lookups_of(ObservableType.URL, url)
-        ]
-    schema = OBSERVABLES_TABLE.empty().schema
-    frame = pl.DataFrame(lines, schema=schema, orient="row")
-    frame.write_parquet(folder / "observables.parquet")
-    frame.select(
-        "copy_id",
-        "extractor_version",
-        received_at=pl.col("delivery_date").cast(pl.Datetime("us", "UTC")),
-    ).unique().write_parquet(folder / "messages.parquet")
-    _indicators(listed).write_parquet(folder / "indicators.parquet")
-    return frame.height
-
-
-def _indicators(urls: list[str]) -> pl.DataFrame:
-    found = [lookup.indicator_lookup(ObservableType.URL, url) for url in urls]
-    return (
-        pl.DataFrame(
-            {
-                "indicator_id": [f"{number:032x}" for number in range(len(urls))],
-                "value": urls,
-                "lookup": [one.text for one in found],
-                "key": [_key(one.text) for one in found],
-                "exact_only": [one.exact for one in found],
-            }
-        )
-        .select(
-            pl.all(),
-            type=pl.lit("url"),
-            disposition=pl.lit("malicious"),
-            confidence=pl.lit(80, pl.Int32),
-            source=pl.lit("benchmark"),
-            campaign=pl.lit(""),
-            reference=pl.lit(""),
-            tags=pl.lit([], pl.List(pl.String)),
-            sightings=pl.lit(0, pl.Int32),
-            first_seen=pl.lit(NOW),
-            last_seen=pl.lit(NOW),
-            listed=pl.lit(True),
-            expires_at=pl.lit(None, pl.Datetime("us", "UTC")),
-            held_back=pl.lit(None, pl.String),
-            active=pl.lit(True),
-            changed_at=pl.lit(NOW),
-            inactive_because=pl.lit(None, pl.String),
-        )
-        .select(INDICATORS_TABLE.schema.names)
+    lookups = pd.read_parquet(
+        _files(lake, LOOKUPS_TABLE), columns=["key", "value_key", "exact"], partitioning=None
     )
-
-
-def _key(text: str) -> int:
-    return lookup.key(ObservableType.URL, text)
-
-
-def _host(rng: random.Random) -> str:
-    return f"{rng.getrandbits(28):x}.{rng.getrandbits(24):x}.example"
+    indicators = pd.read_parquet(
+        _files(lake, INDICATORS_TABLE),
+        columns=["indicator_id", "key", "exact_only", "active", "held_back"],
+        partitioning=None,
+    )
+    live = indicators[indicators["active"] & indicators["held_back"].isna()]
+    met = lookups.merge(live[["indicator_id", "key", "exact_only"]], on="key")
+    met = met[met["exact"] | ~met["exact_only"]][["value_key", "indicator_id"]].drop_duplicates()
+    found = [
+        pd.read_parquet(file, columns=["copy_id", "value_key"], partitioning=None)
+        .merge(met, on="value_key")[list(PAIR)]
+        .drop_duplicates()
+        for file in _files(lake, OBSERVABLES_TABLE)
+    ]
+    return _keep(lake, Way.PANDAS, pl.from_pandas(pd.concat(found).drop_duplicates()))
 
 
 if __name__ == "__main__":
