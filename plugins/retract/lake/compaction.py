@@ -85,6 +85,8 @@ def _once(table: Table) -> Kept:
     def once(rows: pl.LazyFrame) -> pl.LazyFrame:
         if not table.unique_by:
             return rows
+        if {*table.unique_by, *table.partition_by} == set(table.schema.names):
+            return rows.unique(table.unique_by)  # any of them will do, so no order is needed
         ordered = rows.sort(table.sort_by)
         return ordered.unique(table.unique_by, keep="first", maintain_order=True)
 
