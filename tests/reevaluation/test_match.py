@@ -10,18 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.lake.rows import indicator, table
+from tests.reevaluation.mail import VALUES, message, seen_in
 
 from retract.lake.frames import lookups_frame, messages_frame, observables_frame
 from retract.lake.store import Lake
 from retract.model import (
     CollectedMessage,
-    Copy,
-    Extraction,
-    Location,
     Match,
-    Observable,
-    Place,
-    Provider,
     Window,
 )
 from retract.model import ObservableType as Type
@@ -31,22 +26,6 @@ from retract.reevaluation.match import MATCHES, full_match, in_force, meet
 
 NOW = datetime(2026, 1, 31, tzinfo=UTC)
 WINDOW = Window(NOW - timedelta(days=30), NOW)
-
-
-HELD_AGAINST_RULES = (Type.SUBJECT_PATTERN, Type.DISPLAY_NAME_PATTERN)
-
-
-def message(name: str, *seen: tuple[Type, str], **more) -> CollectedMessage:
-    """A message with these observables; a rule's type gives its subject or its sender's name."""
-    settings = {"received_at": NOW - timedelta(days=1), "extractor_version": 1} | more
-    subject, sender_name = (dict(seen).get(kind, "") for kind in HELD_AGAINST_RULES)
-    observables = [Observable(*one, "html") for one in seen if one[0] not in HELD_AGAINST_RULES]
-    return CollectedMessage(
-        copy=Copy(Provider.GOOGLE_WORKSPACE, "tenant", "ann", "ann@south.example", name),
-        location=Location(Place.INBOX),
-        extraction=Extraction("", subject, "", sender_name, tuple(observables)),
-        **settings,
-    )
 
 
 def indicators(*listed: tuple[Type, str], **more) -> pl.DataFrame:
@@ -312,24 +291,6 @@ def test_it_works_over_a_lake(tmp_path):
 
 # --- the join equals the definition ---
 
-HOSTS = ("evil.example", "a.evil.example", "b.a.evil.example", "co.uk", "x.co.uk", "me.github.io")
-PATHS = ("", "/", "/a", "/a/", "/a/b", "/a/b?c", "/A", "/a/b/c/d/e/f")
-VALUES = {
-    Type.URL: [f"https://{host}{path}" for host in (*HOSTS, "203.0.113.7") for path in PATHS],
-    Type.DOMAIN: [*HOSTS, "github.io", "uk", "EVIL.example", "no domain"],
-    Type.EMAIL_ADDRESS: ["bob@evil.example", "ann@a.evil.example", "@evil.example", "@x.co.uk"],
-    Type.FILE_NAME: ["invoice.pdf", "Invoice.PDF", "evil.example"],
-    Type.SHA256: ["0" * 64, "a" * 64, "A" * 64],
-    Type.IP_ADDRESS: [
-        "203.0.113.7", "203.0.113.9", "10.1.2.3", "2001:db8::1", "203.0.113.0/24",
-        "203.0.113.8/31", "203.0.0.0/16", "10.0.0.0/8", "0.0.0.0/0", "2001:db8::/32",
-    ],
-    Type.SUBJECT_PATTERN: [
-        "Your invoice 4711", "RE: your\u200b  INVOICE 12", "your invoice #", "*your invoice*",
-        "RE: your invoice ??", "no rule",
-    ],
-    Type.DISPLAY_NAME_PATTERN: ["Your invoice 4711", "IT Service-Desk", "it service?desk"],
-}  # fmt: skip
 values = st.sampled_from([(kind, value) for kind, some in VALUES.items() for value in some])
 mail = st.lists(st.lists(values, max_size=6), max_size=5)
 lists = st.lists(values, max_size=12)
@@ -337,14 +298,6 @@ lists = st.lists(values, max_size=12)
 
 def mail_of(contents: list[list[tuple[Type, str]]]) -> list[CollectedMessage]:
     return [message(f"m{number}", *seen) for number, seen in enumerate(contents)]
-
-
-def seen_in(one: CollectedMessage, kind: Type) -> list[str]:
-    if kind is Type.SUBJECT_PATTERN:
-        return [one.extraction.subject]
-    if kind is Type.DISPLAY_NAME_PATTERN:
-        return [one.extraction.sender_name]
-    return [seen.value for seen in one.extraction.observables if seen.type is kind]
 
 
 @given(mail, lists)
