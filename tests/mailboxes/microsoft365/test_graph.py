@@ -384,11 +384,10 @@ def test_a_service_that_is_away_is_told_to_all(service: Service, graph: Graph) -
 
 def test_a_share_of_the_rate_is_kept(service: Service) -> None:
     settings = SETTINGS.model_copy(update={"requests_per_second": 100.0})
-    graph = Graph(settings, lambda: NOW, Transport(service), share=0.25, sleep=service.sleep)
-    graph.all(reads(60), Named)
+    graph = Graph(settings, lambda: NOW, Transport(service), share=0.05, sleep=service.sleep)
+    graph.all(reads(15), Named)
     graph.close()
-    # Twenty at once, the next after 20 ÷ (100 × 0.25) seconds, then twice that; less the time
-    # that passed really.
+    # Five at once, and so in each second; less the time that passed really.
     assert len(service.waits) == 2
-    assert 0.3 < service.waits[0] <= 0.8
-    assert 1.1 < service.waits[1] <= 1.6
+    assert 0.5 < service.waits[0] <= 1.1
+    assert 1.5 < service.waits[1] <= 2.1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -46,6 +47,13 @@ class Packing:
     batch_size: int = LARGEST_BATCH
     batches_at_once: int = 6
     """Graph carries out four calls of a batch at a time, whatever their mailboxes."""
+
+    @classmethod
+    def for_pace(cls, per_second: float) -> Packing:
+        """The largest batches that use up a second's calls: of 150 eight of 18, where seven
+        of 20 would leave 10 unused."""
+        batches = math.ceil(per_second / LARGEST_BATCH)
+        return cls(max(1, int(per_second / batches)))
 
 
 @dataclass(eq=False, slots=True)

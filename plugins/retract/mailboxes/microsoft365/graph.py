@@ -32,7 +32,6 @@ from retract.mailboxes.settings import Microsoft365Settings
 
 _VERSION = "/v1.0"
 _CONTENTS_AT_ONCE = 8
-_FILLED = Packing()
 _ONE_BY_ONE = Packing(batch_size=1, batches_at_once=_CONTENTS_AT_ONCE)
 # Never on the wire: connecting, or waiting for a connection, came to nothing.
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
@@ -66,7 +65,9 @@ class Graph:
     ) -> None:
         """``share`` is the part of the application's calls in a second that are for this object."""
         self._door = _Door(settings, clock, transport)
-        pace = Pace(settings.requests_per_second * share, sleep)
+        per_second = settings.requests_per_second * share
+        pace = Pace(per_second, sleep)
+        self._filled = Packing.for_pace(per_second)
         self._batches = Batches(self._door, pace, clock, settings.max_wait_seconds, sleep)
         self._runner = asyncio.Runner()
         self._root = httpx.URL(settings.graph_url)
@@ -113,7 +114,7 @@ class Graph:
         Never more than four calls to a mailbox are under way. None is begun after ``until``:
         what is left then is answered with Throttled.
         """
-        replies = self._runner.run(self._batches.carry_out(calls, _FILLED, until))
+        replies = self._runner.run(self._batches.carry_out(calls, self._filled, until))
         return [
             reply if isinstance(reply, MailboxError) else _parsed_or_error(answer, reply, call)
             for call, reply in zip(calls, replies, strict=True)
