@@ -412,6 +412,54 @@ def test_a_copy_its_user_put_back_is_exempt_from_then_on(bench):
 
 
 @pytest.mark.parametrize(
+    ("answered", "seen", "ending"),
+    [
+        ("accepted", Location(Place.OTHER, folder_id="kept"), State.RESTORED),
+        ("accepted", Location(Place.INBOX, folder_id="another inbox folder"), State.RESTORED),
+        # As it was before the call: perhaps the service shows late what it did.
+        ("accepted", INBOX, State.PLANNED),
+        # Perhaps a part of what we changed, that shows first.
+        ("accepted", Location(Place.OTHER, labels=("Label_1",)), State.PLANNED),
+        # Farther from the reader than it was: nobody wanted it back.
+        ("accepted", Location(Place.JUNK, folder_id="junk"), State.PLANNED),
+        # Perhaps it was moved before a call that came to nothing.
+        ("504", Location(Place.OTHER, folder_id="kept"), State.PLANNED),
+    ],
+)
+def test_a_copy_that_is_back_elsewhere_when_we_verify_was_put_back_if_the_move_was_accepted(
+    bench, answered, seen, ending
+):
+    (one,) = bench.deliver(1)
+    retractions = bench.plan(one)
+    if answered == "504":
+        bench.provider.faults[one.message_id] = [Fault.DONE_504]
+
+    def put_back() -> None:
+        if bench.provider.effects:
+            bench.provider.locations[one.message_id] = seen
+
+    bench.provider.meanwhile = put_back
+    assert bench.act(retractions).counts == {ending: 1}
+
+    if ending is State.RESTORED:
+        assert bench.outcome(one).location_after == seen
+        assert bench.act(retractions).counts == {State.RESTORED: 1}
+        assert len(bench.provider.calls) == 1
+        assert plan(one, ledger=bench.ledger, run_id="third").skipped[0].reason == "restored"
+
+
+def test_a_purged_copy_that_is_still_seen_was_not_put_back_by_its_owner(bench):
+    (one,) = bench.deliver(1)
+    bench.provider.faults[one.message_id] = [Fault.IGNORED]
+    retractions = bench.plan(one, action=Action.HARD_DELETE)
+    moved = Location(Place.OTHER, folder_id="kept")
+    bench.provider.meanwhile = lambda: (
+        bench.provider.locations.update({one.message_id: moved}) if bench.provider.calls else None
+    )
+    assert bench.act(retractions).counts == {State.PLANNED: 1}
+
+
+@pytest.mark.parametrize(
     ("origin", "found", "state"),
     [
         (Place.INBOX, Place.JUNK, State.DONE),

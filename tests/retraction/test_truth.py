@@ -83,6 +83,8 @@ class World:
         )
         self.farthest: Counter[str] = Counter()
         """By the copy's first id, the gravity of the farthest place where it ever was."""
+        self.ignored: set[str] = set()
+        """Whose calls may be accepted and come to nothing: one filed meanwhile looks put back."""
         self.workers: list[DyingLedger] = []
         self.checked = 0
 
@@ -126,7 +128,7 @@ class World:
             self.farthest[whom] = Place.PURGED.gravity
         elif what.kind == "new_id":
             self.provider.give_new_id(now, now + "+")
-        elif what.kind == "file" and not moved_by_us:
+        elif what.kind == "file" and not moved_by_us and whom not in self.ignored:
             self.provider.locations[now] = FILED
 
     # --- what must be true ---
@@ -190,6 +192,8 @@ def test_whatever_happens_the_ledger_tells_the_truth_at_the_end(
     world = World(drawn, actions)
     for each, its_faults in zip(world.copies, faults, strict=False):
         world.provider.faults[each.message_id] = list(its_faults)
+        if Fault.IGNORED in its_faults:
+            world.ignored.add(each.message_id)
     world.provider.meanwhile = in_turn(world, schedule)
     for run_id in runs:
         world.go(run_id)

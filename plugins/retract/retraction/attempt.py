@@ -299,9 +299,13 @@ class Attempt:
 
     def _conclude(self, changes: Changes, work: _Work, there: Location | None) -> None:
         reason = reason_of(work.answer) if work.answer else ""
-        match ending_after(work.answer, there, work.destination):
+        before = self._open[work.copy_id].before
+        match ending_after(work.answer, before, there, work.destination):
             case Ending.DONE:
                 self._settle(changes, work, State.DONE, there, reason)
+            case Ending.RESTORED:
+                reason = "was put back right after we moved it"
+                self._settle(changes, work, State.RESTORED, there, reason)
             case Ending.FAILED:
                 self._settle(changes, work, State.FAILED, there, reason)
             case Ending.OPEN if there:
