@@ -70,8 +70,9 @@ class GoogleApi:
 
     httplib2 is not thread-safe: https://googleapis.github.io/google-api-python-client/docs/thread_safety.html.
     So each thread has its own services and connections. httplib2 sends a request once more by
-    itself when the connection breaks before an answer came. Every change made here has the same
-    outcome when made twice.
+    itself when the connection breaks before an answer came. A change of labels has the same outcome
+    when it is made twice; a deletion has not: the second is answered as not found, and says nothing
+    of the first.
     """
 
     def __init__(
