@@ -84,7 +84,8 @@ class World:
         self.farthest: Counter[str] = Counter()
         """By the copy's first id, the gravity of the farthest place where it ever was."""
         self.ignored: set[str] = set()
-        """Whose calls may be accepted and come to nothing: one filed meanwhile looks put back."""
+        """Whose calls may be accepted and come to nothing: one that is filed meanwhile looks put
+        back, and one that gets a new id looks purged."""
         self.workers: list[DyingLedger] = []
         self.checked = 0
 
@@ -121,14 +122,14 @@ class World:
         elif what.kind == "kill":
             self.kill()
             raise Crash
-        elif now is None:
+        elif now is None or (whom in self.ignored and what.kind in ("file", "new_id")):
             pass
         elif what.kind == "delete":
             del self.provider.locations[now]
             self.farthest[whom] = Place.PURGED.gravity
         elif what.kind == "new_id":
             self.provider.give_new_id(now, now + "+")
-        elif what.kind == "file" and not moved_by_us and whom not in self.ignored:
+        elif what.kind == "file" and not moved_by_us:
             self.provider.locations[now] = FILED
 
     # --- what must be true ---
