@@ -420,6 +420,23 @@ def test_a_pending_message_that_was_deleted_is_forgotten(box: SimulatedMailbox) 
     assert "m0" not in watermark.cursor
 
 
+def test_a_pending_message_that_is_refused_keeps_no_other_from_being_read(
+    box: SimulatedMailbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    box.put("inbox", NOW - 3 * DAY)
+    box.refuse = failing("m0")
+    _, watermark = read(box)
+    refused = MailboxError("ErrorInvalidMailboxItemId")
+    box.refuse = lambda call: refused if "/messages/m0" in call.path else None
+    for number in range(1, 9):
+        box.put("inbox", NOW)
+        found, watermark = read(box, watermark=watermark, known=[f"m{n}" for n in range(1, number)])
+        assert found == [f"m{number}"]
+    assert watermark is not None
+    assert "m0" not in watermark.cursor
+    assert "ErrorInvalidMailboxItemId" in caplog.text
+
+
 def test_a_message_that_can_never_be_read_is_kept_with_its_problem(box: SimulatedMailbox) -> None:
     box.put("inbox", NOW - 3 * DAY)
     box.refuse = failing("m0")

@@ -435,8 +435,15 @@ class Microsoft365Reading:
             self._hear([answer.root])
         elif isinstance(answer, TenantUnreachable):
             self._pending[message_id] = tries
-        elif not isinstance(answer, MessageNotFound):
+        elif isinstance(answer, _NOT_NOW):
             raise answer
+        elif not isinstance(answer, MessageNotFound):
+            # Refused for this one message's sake: that must not keep the others from being read.
+            self._has_news = True
+            if tries + 1 < _TRIES:
+                self._pending[message_id] = tries + 1
+            else:
+                _LOG.warning("%s: a message is given up: %s", self._who, answer)
 
     def _call(self, path: str, prefer: str = "") -> Call:
         task = f"list the messages of {self._who}"
