@@ -6,7 +6,8 @@ import asyncio
 import json
 import ssl
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import Any
 
@@ -243,6 +244,37 @@ def test_a_call_may_take_longer_than_others(
     graph.make(Call("GET", "/slow", "wait", times_as_long=times_as_long))
     (request,) = service.requests
     assert set(request.extensions["timeout"].values()) == {seconds}
+
+
+class Dripping(httpx.AsyncByteStream):
+    """An answer that comes bit by bit, and never so slowly that a single wait is too long."""
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for byte in b'{"id": "1"}':
+            await asyncio.sleep(0.05)
+            yield bytes([byte])
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        Call("POST", "/move", "move", "anna", {}, changing=True),
+        Call("GET", "/large", "read", "anna"),
+    ],
+)
+def test_a_change_is_over_in_its_time_and_a_large_answer_may_take_longer(
+    service: Service, call: Call
+) -> None:
+    """A change that went on for longer than its lease would meet another worker's."""
+    settings = SETTINGS.model_copy(update={"timeout_seconds": 0.2})
+    service.direct = lambda request: httpx.Response(200, stream=Dripping())
+    with closing(Graph(settings, lambda: NOW, Transport(service), sleep=service.sleep)) as graph:
+        if call.changing:
+            with pytest.raises(OutcomeUnknown):
+                graph.make(call)
+        else:
+            assert graph.make(call).json() == {"id": "1"}
+    assert len(service.requests) == 1
 
 
 @pytest.mark.parametrize(

@@ -198,17 +198,16 @@ class _Door:
     async def _send(self, call: Call, token: str) -> Reply:
         url = self._root + call.path
         headers = {"Authorization": f"Bearer {token}", **call.headers}
+        seconds = self._timeout * call.times_as_long
         try:
-            response = await self._http.request(
-                call.method,
-                url,
-                headers=headers,
-                json=call.body,
-                timeout=self._timeout * call.times_as_long,
-            )
+            # httpx counts each wait by itself; a change must be over before its lease is.
+            async with asyncio.timeout(seconds if call.changing else None):
+                response = await self._http.request(
+                    call.method, url, headers=headers, json=call.body, timeout=seconds
+                )
         except _NEVER_SENT as error:
             raise unreachable(url, error) from error
-        except (httpx.RequestError, OSError) as error:  # OSError: TLS that broke on the way
+        except (httpx.RequestError, OSError) as error:  # OSError: out of time, or broken TLS
             raise OutcomeUnknown(type(error).__name__) from error
         return Reply(response.status_code, response.headers, response.content)
 
