@@ -150,6 +150,31 @@ def test_a_worker_that_died_is_followed_by_one_that_reads_what_is_left(
     assert told(installation, folder) == []
 
 
+def test_a_retry_that_dies_at_once_costs_nothing_of_what_the_try_before_it_read(
+    installation: Installation, north: FakeTenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    north.breaks_off[CAROL] = Throttled("slow down")
+    folder, shard = start(installation)
+    with pytest.raises(ShardFailed):
+        response.collect(installation.settings, folder, shard)
+    assert read(north) == [ANN, BOB, CAROL]
+
+    with monkeypatch.context() as patch:
+
+        def die(*_: object) -> None:
+            raise WorkerDied
+
+        patch.setattr(Lake, "watermarks", die)
+        with pytest.raises(WorkerDied):
+            response.collect(installation.settings, folder, shard)
+    (problem,) = told(installation, folder)
+    assert CAROL in problem
+
+    north.breaks_off.clear()
+    response.collect(installation.settings, folder, shard)
+    assert read(north) == [CAROL]
+
+
 def test_a_task_that_is_cleared_after_its_end_reads_everything_again(
     installation: Installation, north: FakeTenant
 ) -> None:

@@ -142,8 +142,8 @@ def _done_before(folder: RunFolder, index: int) -> tuple[Collected, ...]:
     if not (folder.path / file).exists():
         return ()
     earlier = folder.read(file, ShardCollected)
-    folder.forget(file)
     if earlier.finished:
+        folder.forget(file)
         return ()
     return tuple(one for one in earlier.mailboxes if not one.problem)
 
