@@ -10,6 +10,7 @@ from retract.errors import (
     AuthenticationFailed,
     ClaimLost,
     LedgerError,
+    MailboxError,
     MailboxUnavailable,
     OutcomeUnknown,
     PermissionDenied,
@@ -321,6 +322,20 @@ def test_a_look_that_fails_fails_the_copy_alone(bench):
 
     assert bench.act(retractions).counts == {State.DONE: 1, State.FAILED: 1}
     assert bench.act(retractions).counts == {State.DONE: 2}
+
+
+def test_a_copy_that_cannot_be_looked_at_in_a_mailbox_that_refuses_fails_once(bench, caplog):
+    first, second = bench.deliver(2)
+    bench.provider.locate_fails[first.message_id] = [MailboxError("an odd message")]
+    bench.provider.locate_fails[second.message_id] = [PermissionDenied("access is denied")]
+
+    result = bench.act(bench.plan(first, second))
+
+    assert result.counts == {State.FAILED: 2}
+    assert isinstance(result.error, PermissionDenied)
+    for each in (first, second):
+        assert [line.state for line in bench.ledger.history(each.copy_id)] == [State.FAILED]
+    assert "another worker" not in caplog.text  # there is none
 
 
 def test_a_verification_that_fails_leaves_the_outcome_open(bench):
