@@ -80,6 +80,18 @@ def test_the_next_run_goes_on_from_the_watermarks_and_with_what_is_known(
     assert all(new.message_id not in known for _, known, _ in north.asked)
 
 
+def test_a_watermark_that_says_the_same_is_not_written_again(
+    installation: Installation, north: FakeTenant
+) -> None:
+    versions = []
+    for _ in range(3):
+        folder, shard = start(installation)
+        response.collect(installation.settings, folder, shard)
+        table = DeltaTable(f"{installation.settings.lake}/watermarks")
+        versions.append(table.version())
+    assert versions[0] < versions[1] == versions[2]  # the second told that nothing more came
+
+
 def test_a_deleted_lake_is_read_anew(installation: Installation, north: FakeTenant) -> None:
     folder, shard = start(installation)
     response.collect(installation.settings, folder, shard)
