@@ -250,6 +250,8 @@ def test_a_service_that_is_down_is_not_waited_for_user_by_user(
     google.script.lines = [line]
     found = google.mailboxes.locate(of_many_users(google))
     assert {type(one) for one in found} == {kind}
+    asked = [one for one in found if isinstance(one, Throttled) and one.retry_after]
+    assert len(asked) <= USERS_NOT_SPARED  # the others were asked for no wait of their own
     assert len(google.script.calls) <= 3 * USERS_NOT_SPARED
 
 
