@@ -210,10 +210,12 @@ def make_plan(
     made_at: datetime,
     missing_actions: Mapping[str, Set[Action]] = MappingProxyType({}),
     aliases: Mapping[tuple[str, str], Sequence[str]] = MappingProxyType({}),
+    judged_copies: int | None = None,
 ) -> Plan:
     """Verdicts × policy × ledger → what is still to do.
 
-    ``messages`` are the copies judged (the lake's columns), ``states`` the ledger's knowledge of
+    ``messages`` are the copies judged (the lake's columns); those without a verdict may be left out
+    where ``judged_copies`` tells how many there are. ``states`` is the ledger's knowledge of
     them by copy id. ``mode`` may narrow the policy's, not widen it. ``missing_actions`` are those
     that a connection's service does not offer, by connection id; ``aliases`` the other addresses
     of mailboxes, by connection and mailbox id: the policy may name them by any.
@@ -248,7 +250,7 @@ def make_plan(
         "window_end": window.end,
         "policy_digest": policy.digest,
         "lake_versions": lake_versions,
-        "judged": messages.height,
+        "judged": messages.height if judged_copies is None else judged_copies,
         "matched": sum(bool(verdict.matches or verdict.overruled) for verdict in verdicts),
         "retractions": tuple(sorted(retractions, key=_order)),
         "skipped": tuple(sorted(skipped, key=_order)),

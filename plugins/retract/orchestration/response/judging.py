@@ -64,7 +64,7 @@ def make_plan(settings: Settings, path: str) -> list[Shard]:
     """Decide, and plan what is still to do. Returns the shards to act on, empty in preview."""
     import polars as pl
 
-    from retract.reevaluation.decide import decide
+    from retract.reevaluation.decide import decide, may_be_something
     from retract.retraction import plan as planning
     from retract.retraction.parts import PlanPart, parts_of
 
@@ -72,8 +72,9 @@ def make_plan(settings: Settings, path: str) -> list[Shard]:
     folder.forget(PLAN)
     run, policy = folder.run(), folder.policy()
     with folder.timed("plan"), open_ledger(settings) as ledger:
-        messages = judged_copies(settings, folder)[1].collect()
-        verdicts = decide(messages, pl.read_parquet(folder.path / MATCHES), policy, run.started_at)
+        judged, matches = judged_copies(settings, folder)[1], pl.read_parquet(folder.path / MATCHES)
+        messages = may_be_something(judged, matches).collect()
+        verdicts = decide(messages, matches, policy, run.started_at)
         plan = planning.make_plan(
             verdicts,
             messages,
@@ -85,6 +86,7 @@ def make_plan(settings: Settings, path: str) -> list[Shard]:
             lake_versions=pinned_versions(folder),
             made_at=clock.utc_now(),
             missing_actions=missing_actions_of(run.connections, policy),
+            judged_copies=judged.select(pl.len()).collect().item(),
             aliases={key: entry.aliases for key, entry in listed_mailboxes(folder).items()},
         )
         planning.write_plan(plan, folder.path / PLAN)

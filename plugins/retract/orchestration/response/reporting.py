@@ -62,7 +62,7 @@ def report(settings: Settings, path: str) -> list[str]:
             plan,
             ledger.outcomes(plan.run_id) if plan.mode is Mode.ENFORCE else (),
             folder.policy(),
-            judged_by_day=build.judged_by_day(messages.collect()),
+            judged_by_day=build.judged_by_day(messages.select("delivery_date").collect()),
             sources=build.sources_of(indicators, run.started_at),
             held_back=folder.read(HELD_BACK, HeldBackHits),
             problems=[
