@@ -237,6 +237,26 @@ def test_a_batch_that_is_lost_is_repeated_only_for_reads(
     assert "token-" not in str(answers[0])
 
 
+def test_a_call_for_whose_sake_a_batch_is_refused_keeps_no_other_from_its_answer(
+    service: Service, graph: Graph
+) -> None:
+    """A sender chooses part of what is asked: his own message alone may be lost by it."""
+
+    def refuse_hostile(request: httpx.Request) -> Answer | None:
+        is_hostile = b"hostile" in request.content or "hostile" in str(request.url)
+        return httpx.Response(400, json={"error": {"code": "BadRequest"}}) if is_hostile else None
+
+    service.outer = refuse_hostile
+    service.direct = lambda request: httpx.Response(200, json={"id": "alone"})
+    calls = [*reads(5), Call("GET", "/users/eve/hostile", "read", "eve"), *moves(5)]
+    answers = graph.all(calls, Named)
+    assert [type(answer) for answer in answers] == [*[Named] * 5, MailboxError, *[Named] * 5]
+    paths = Counter(request.url.path for request in service.requests)
+    del paths["/v1.0/$batch"]
+    done = Counter(step["url"] for step in service.steps) + paths
+    assert set(done.values()) == {1}, "nothing was done twice"
+
+
 @pytest.mark.parametrize(("times_as_long", "seconds"), [(1, 60), (3, 180)])
 def test_a_call_may_take_longer_than_others(
     service: Service, graph: Graph, times_as_long: float, seconds: float
@@ -302,7 +322,7 @@ def test_a_batch_that_is_refused_is_refused_to_all(service: Service, graph: Grap
     service.outer = lambda request: httpx.Response(400, json={"error": {"code": "BadRequest"}})
     answers = graph.all(moves(3), Named)
     assert [type(answer) for answer in answers] == [MailboxError] * 3
-    assert len(service.requests) == 1
+    assert len(service.requests) == 1 + 3  # each alone, lest it was for another's sake
 
 
 # ---- tokens ------------------------------------------------------------------------------
