@@ -313,6 +313,25 @@ def test_without_delta_the_listings_remain(box: SimulatedMailbox) -> None:
     assert read(box, known={"m0", "m1"}, watermark=watermark)[0] == ["m2"]
 
 
+def test_the_service_s_own_folders_keep_their_names_where_they_cannot_be_followed(
+    box: SimulatedMailbox,
+) -> None:
+    box.offers_delta = False
+    watermark, places = None, {}
+    for later in range(3):
+        now = NOW + later * HOUR
+        for folder in ("sentitems", "junkemail", "deleteditems", RECOVERABLE):
+            box.put(folder, now - HOUR / 2, f"{folder} {later}")
+        one = reading(box, watermark=watermark, now=now)
+        places |= {message.copy.message_id: message.location.place for message in one}
+        watermark = one.watermark
+    for later in range(3):
+        assert places[f"sentitems {later}"] is Place.SENT
+        assert places[f"junkemail {later}"] is Place.JUNK
+        assert places[f"deleteditems {later}"] is Place.TRASH
+        assert places[f"{RECOVERABLE} {later}"] is Place.RECOVERABLE
+
+
 def test_a_first_round_near_the_limit_of_a_filtered_delta_is_cut_short(
     box: SimulatedMailbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
