@@ -13,7 +13,7 @@ from tests.orchestration.fake_installation import (
     WorkerDied,
 )
 
-from retract.errors import LakeError, Throttled
+from retract.errors import LakeError, PermissionDenied, Throttled
 from retract.lake.store import Lake
 from retract.model import Mailbox, UnwatchedMailbox, UnwatchedReason, Watermark
 from retract.observables import EXTRACTOR_VERSION
@@ -90,6 +90,21 @@ def test_a_watermark_that_says_the_same_is_not_written_again(
         table = DeltaTable(f"{installation.settings.lake}/watermarks")
         versions.append(table.version())
     assert versions[0] < versions[1] == versions[2]  # the second told that nothing more came
+
+
+def test_a_mailbox_hides_no_other_of_its_address_in_another_connection(
+    installation: Installation, north: FakeTenant
+) -> None:
+    installation.configure("north,south")
+    south = installation.tenant("south")
+    for _ in range(2):
+        south.deliver(ANN)
+    north.breaks_off[ANN] = Throttled("slow down")
+    south.breaks_off[ANN] = PermissionDenied("access is denied")
+    folder, shard = start(installation)
+    with pytest.raises(ShardFailed, match="2 mailbox") as failed:
+        response.collect(installation.settings, folder, shard)
+    assert not failed.value.permanent  # one of them can be waited for
 
 
 def test_a_deleted_lake_is_read_anew(installation: Installation, north: FakeTenant) -> None:

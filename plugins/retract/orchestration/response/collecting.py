@@ -21,7 +21,7 @@ from retract.orchestration.response.shards import (
     padded,
     shards_of,
 )
-from retract.orchestration.retries import ShardFailed
+from retract.orchestration.retries import ShardFailed, add_failure
 from retract.orchestration.runs import (
     Collected,
     Listing,
@@ -109,7 +109,7 @@ def collect(settings: Settings, path: str, shard: Shard) -> int:
                 providers, mailbox, run, known.pop(mailbox), watermarks.get(mailbox), harvest
             )
             if error:
-                failures[entry.address] = error
+                add_failure(failures, entry.address, entry.connection, error)
         harvest.commit(finished=not failures)
     if failures:
         raise ShardFailed(failures)
