@@ -72,6 +72,8 @@ class FaultProfile(BaseModel):
     """What all callers together may ask of Graph."""
     gmail_units_per_second: int | None = Field(default=None, ge=1)
     """What all callers together may spend at Gmail."""
+    gmail_units_per_minute: int | None = Field(default=None, ge=1)
+    """The same by the minute, as Gmail itself counts; not beside the other."""
 
     def __or__(self, other: FaultProfile) -> FaultProfile:
         """Both at once: where both say something, the other one's word."""
