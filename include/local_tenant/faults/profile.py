@@ -94,7 +94,7 @@ PROFILES: Mapping[str, FaultProfile] = MappingProxyType(
         "slow": FaultProfile(slow=0.05),
         "expiring_tokens": FaultProfile(revoked_tokens=0.05, token_seconds=600),
         "expired_history": FaultProfile(expired_history=0.5),
-        "vanishing_mailboxes": FaultProfile(vanishing_mailboxes=0.02),
+        "vanishing_mailboxes": FaultProfile(vanishing_mailboxes=0.1),
         "busy_owners": FaultProfile(owner_deeds=0.4),
         "duplicates": FaultProfile(duplicates=0.3),
         "held": FaultProfile(held_mailboxes=0.3),
