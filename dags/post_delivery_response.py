@@ -13,7 +13,7 @@ from airflow.sdk import Param, TriggerRule, dag, task
 
 from retract.installation import Settings
 from retract.orchestration import response
-from retract.orchestration.context import current_request, finish_with, label_map_index
+from retract.orchestration.context import current_request, finish_with, label_map_index, opened
 from retract.orchestration.refresh import INDICATORS
 from retract.orchestration.retries import MailboxRetryPolicy
 from retract.orchestration.timetables import policy_timetable
@@ -86,7 +86,7 @@ def post_delivery_response() -> None:
         retry_policy=MailboxRetryPolicy(),
     )
     def shard_mailboxes(folder: str) -> list[dict[str, Any]]:
-        return response.shard_mailboxes(Settings(), folder)
+        return response.shard_mailboxes(Settings(), opened(folder))
 
     @task(
         max_active_tis_per_dagrun=Settings().tasks_at_once,
@@ -107,7 +107,7 @@ def post_delivery_response() -> None:
         retry_policy=MailboxRetryPolicy(),
     )
     def pin(folder: str) -> list[dict[str, Any]]:
-        return response.pin(Settings(), folder)
+        return response.pin(Settings(), opened(folder))
 
     @task(
         max_active_tis_per_dagrun=Settings().tasks_at_once,
@@ -146,7 +146,7 @@ def post_delivery_response() -> None:
         retry_policy=MailboxRetryPolicy(),
     )
     def report(folder: str) -> None:
-        finish_with(response.report(Settings(), folder))
+        finish_with(response.report(Settings(), opened(folder)))
 
     folder = open_run()
     listed = list_mailboxes.partial(folder=folder).expand(connection=connections(folder))

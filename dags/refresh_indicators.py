@@ -16,7 +16,12 @@ from airflow.sdk import Metadata, Param, TriggerRule, dag, task
 
 from retract.installation import Settings
 from retract.orchestration import refresh
-from retract.orchestration.context import current_request, finish_with, label_map_index
+from retract.orchestration.context import (
+    current_request,
+    finish_with,
+    label_map_index,
+    opened,
+)
 from retract.orchestration.refresh import INDICATORS
 from retract.orchestration.timetables import policy_timetable
 
@@ -66,7 +71,7 @@ def refresh_indicators() -> None:
 
     @task(trigger_rule=TriggerRule.ALL_DONE, outlets=[INDICATORS])
     def commit(folder: str) -> Iterator[Metadata]:
-        yield Metadata(INDICATORS, refresh.commit(Settings(), folder))
+        yield Metadata(INDICATORS, refresh.commit(Settings(), opened(folder)))
 
     @task
     def check(folder: str) -> None:

@@ -147,18 +147,18 @@ def _last_line(log: Path) -> str:
     return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
-def stop_process(process: subprocess.Popen[Any]) -> None:
-    """End a process we started, and every process it started."""
+def stop_process(process: subprocess.Popen[Any], patience: float = _STOP_SECONDS) -> None:
+    """End a process we started, and every process it started; after so many seconds by force."""
     if process.poll() is None:
-        stop_family(psutil.Process(process.pid))
+        stop_family(psutil.Process(process.pid), patience)
         process.wait()
 
 
-def stop_family(parent: psutil.Process) -> None:
+def stop_family(parent: psutil.Process, patience: float = _STOP_SECONDS) -> None:
     """Ask a process to end, then insist; its descendants too, by their process ids."""
     family = [parent, *parent.children(recursive=True)]
     parent.send_signal(signal.SIGTERM)
-    _, left = psutil.wait_procs(family, _STOP_SECONDS)
+    _, left = psutil.wait_procs(family, patience)
     for survivor in left:
         with suppress(psutil.NoSuchProcess):
             survivor.kill()

@@ -38,7 +38,7 @@ def running(airflow: Airflow) -> Iterator[dict[str, Popen[Any]]]:
         processes: dict[str, Popen[Any]] = {}
         for name, command in COMPONENTS.items():
             processes[name] = airflow.start(command, f"{name}.log")
-            started.callback(stop_process, processes[name])
+            started.callback(stop_process, processes[name], patience=2)  # nothing runs any more
             if name == "api-server":  # a task that cannot reach it fails
                 wait_until(lambda: _answers(port), 120, every=0.2)
         yield processes

@@ -34,6 +34,7 @@ def test_a_broken_policy_is_named_by_line_and_nothing_is_touched(
     log = broken.log("post_delivery_response")
     assert "policy.yaml line 3" in log
     assert "soft_delete is Microsoft 365 only" in log
+    assert "TypeError" not in log, "a step without a run to work for was started"
     assert system.audit() == []
 
 

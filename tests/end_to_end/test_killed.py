@@ -1,12 +1,13 @@
 """Workers are killed in the middle, and two DAGs act on the same mailboxes at the same time: the
-tenant's own audit log shows each copy moved once, and all of them moved."""
+tenant's own audit log shows each copy moved once, and all of them moved, and so does the ledger."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import ssl
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -22,14 +23,19 @@ from tests.end_to_end.scheduler import ids, running, states, tries, wait_until
 from local_system import check
 from local_system.system import REPOSITORY
 from local_tenant.people import people
+from retract.model import Place, State
+from retract.orchestration.runs import RunFolder
 from retract.reports.model import Result, RunReport
+from retract.retraction.ledger import Ledger
+from retract.retraction.records import Event
 
 if TYPE_CHECKING:
     from tests.end_to_end.conftest import System
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(600)]
 
-MAILBOXES, MESSAGES = 120, 2
+MAILBOXES, MESSAGES = 60, 4
+LEASE_SECONDS = 8
 FIRST, SECOND = "post_delivery_response", "second_response"
 URL = "http://bad.example.net/a"
 POLICY = """\
@@ -80,7 +86,7 @@ def system(start_system: Callable[..., System], tmp_path: Path) -> System:
         {
             "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
             "RETRACT_MAX_SHARDS": "2",
-            "RETRACT_LEASE_SECONDS": "15",
+            "RETRACT_LEASE_SECONDS": str(LEASE_SECONDS),
             **{name: with_timeout(system, name) for name in connections(system)},
         }
     )
@@ -93,24 +99,30 @@ def connections(system: System) -> list[str]:
 def with_timeout(system: System, name: str) -> str:
     """The connection, its calls short enough for a short lease."""
     connection = json.loads(system.airflow.environment[name])
-    connection["extra"]["timeout_seconds"] = 5
+    connection["extra"]["timeout_seconds"] = LEASE_SECONDS / 2
     return json.dumps(connection)
 
 
 def add_dag(system: System, dag_id: str) -> None:
-    """The main job, under this id."""
+    """The main job, under this id. What was killed is tried again at once: the dead worker's
+    leases still stand, so the retry is sent away until they end."""
     text = (REPOSITORY / "dags" / f"{FIRST}.py").read_text(encoding="utf-8")
+    delay = "retry_delay=timedelta(seconds=15)"
+    assert delay in text
+    text = text.replace(delay, "retry_delay=timedelta(seconds=1)").replace(FIRST, dag_id)
     folder = Path(system.airflow.environment["AIRFLOW__CORE__DAGS_FOLDER"])
-    (folder / f"{dag_id}.py").write_text(text.replace(FIRST, dag_id))
+    (folder / f"{dag_id}.py").write_text(text)
 
 
-def attempt(system: System, dag_id: str) -> Path | None:
+def newest(system: System, dag_id: str) -> Path:
     """The folder of the DAG's newest run."""
-    return system.airflow.newest_attempt(dag_id)
+    folder = system.airflow.newest_attempt(dag_id)
+    assert folder is not None, "no run was opened"
+    return folder
 
 
 def planned(system: System, dag_id: str) -> bool:
-    folder = attempt(system, dag_id)
+    folder = system.airflow.newest_attempt(dag_id)
     return folder is not None and any((folder / "to_act").glob("*.json"))
 
 
@@ -154,10 +166,40 @@ def assert_each_was_moved_once(system: System) -> None:
     assert {copy.place for copy in copies.values()} == {"trash"}
 
 
+def assert_the_ledger_says_so_too(system: System, *dag_ids: str) -> None:
+    """All that a run planned has come to an end in that run, and each copy was done by one."""
+    done: Counter[check.CopyKey] = Counter()
+    moved_at = {key(one): datetime.fromisoformat(one["at"]) for one in system.audit()}
+    with Ledger(f"sqlite:///{system.airflow.retract_home / 'ledger.db'}") as ledger:
+        for dag_id in dag_ids:
+            run = RunFolder(newest(system, dag_id)).run().key
+            recorded, outcomes = ledger.run(run), ledger.outcomes(run)
+            assert recorded is not None
+            assert (recorded.succeeded, recorded.planned) == (True, len(outcomes))
+            assert [outcome for outcome in outcomes if not outcome.finished] == []
+            for outcome in outcomes:
+                moved = key(dataclasses.asdict(outcome.copy))
+                done[moved] += outcome.state is State.DONE
+                assert_written_down(ledger.history(outcome.copy_id), moved_at[moved])
+        states = ledger.current(outcome.copy_id for outcome in outcomes).values()
+    assert done == Counter(dict.fromkeys(system.copies(), 1)), "none was lost, none done twice"
+    assert {(state.state, state.claim_expires_at) for state in states} == {(State.DONE, None)}
+
+
+def key(named: Mapping[str, str]) -> check.CopyKey:
+    return named["provider"], named["mailbox"], named["message_id"]
+
+
+def assert_written_down(history: list[Event], moved_at: datetime) -> None:
+    """That the copy was to be moved before it was, and once that it is done."""
+    assert min(event.at for event in history if event.state is State.PLANNED) <= moved_at
+    (done,) = (event for event in history if event.state is State.DONE)
+    places = [where and where.place for where in (done.location_before, done.location_after)]
+    assert places == [Place.INBOX, Place.TRASH]
+
+
 def report(system: System, dag_id: str) -> RunReport:
-    folder = attempt(system, dag_id)
-    assert folder is not None
-    return RunReport.model_validate_json((folder / "report.json").read_text("utf-8"))
+    return RunFolder(newest(system, dag_id)).read("report.json", RunReport)
 
 
 def test_after_a_kill_in_the_middle_the_retry_moves_the_rest_and_nothing_twice(
@@ -174,6 +216,7 @@ def test_after_a_kill_in_the_middle_the_retry_moves_the_rest_and_nothing_twice(
         slow_down(system, 0.0)
         wait_until(partial(is_over, system, FIRST), 180)
     assert_each_was_moved_once(system)
+    assert_the_ledger_says_so_too(system, FIRST)
     assert states(system.airflow) == {"success": 1}
     assert tries(system.airflow, FIRST, "act")["1"] < 2, "a task that was killed was tried again"
     results = report(system, FIRST).counts.by_result
@@ -194,6 +237,7 @@ def test_two_dags_that_act_on_the_same_mailboxes_move_nothing_twice(system: Syst
         for dag_id in (FIRST, SECOND):
             wait_until(partial(is_over, system, dag_id), 240)
     assert_each_was_moved_once(system)
+    assert_the_ledger_says_so_too(system, FIRST, SECOND)
     both = [report(system, dag_id) for dag_id in (FIRST, SECOND)]
     assert min(one.counts.planned for one in both) > MAILBOXES, "the plans were much the same"
     for one in both:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import uuid
 from collections.abc import Awaitable, Callable
@@ -233,3 +234,19 @@ class Bench:
     def changes(self) -> list[dict[str, Any]]:
         """Every call that changed something in this mailbox."""
         return [e for e in self.tenant.audit() if e["mailbox"] == self.mailbox.address]
+
+
+def other_mailboxes(bench: Bench, count: int) -> list[Bench]:
+    """More mailboxes of the tenant, behind the same provider."""
+    domain = bench.mailbox.address.partition("@")[2]
+    store = bench.tenant.state.store
+    boxes = [
+        store.add_mailbox(bench.tenant_provider, f"user-{uuid.uuid4().hex}@{domain}")
+        for _ in range(count)
+    ]
+    return [
+        dataclasses.replace(
+            bench, mailbox=Mailbox(bench.mailbox.provider, "work", box.mailbox_id, box.address)
+        )
+        for box in boxes
+    ]

@@ -9,6 +9,7 @@ import pytest
 
 from retract.errors import MailboxError, MessageNotFound, PermissionDenied, Throttled
 from retract.mailboxes.described import LATE, DescribedMailboxes
+from retract.mailboxes.protocol import MOST_FOUND
 from retract.model import (
     CollectedMessage,
     Copy,
@@ -325,3 +326,11 @@ def test_a_quiet_mailbox_keeps_its_watermark() -> None:
     reading = mailboxes.collect(ANN, later, (), watermark)
     assert list(reading) == []
     assert reading.watermark == watermark
+
+
+def test_more_copies_than_a_search_tells_of_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    box, told = Box(), Told([described()])
+    for number in range(MOST_FOUND):
+        box.put(f"m{number}")
+    assert len(read(box, told)[0]) == MOST_FOUND
+    assert "those beyond are not judged" in caplog.text

@@ -19,7 +19,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from fastapi import Request, Response
-from mailbox_bench import Bench, locate, retract
+from mailbox_bench import Bench, locate, other_mailboxes, retract
 from pydantic import SecretStr
 
 from local_tenant.mailbox import Hosting
@@ -338,22 +338,6 @@ def test_a_copy_that_is_gone(bench: Bench) -> None:
 
 
 # ---- many copies at once -----------------------------------------------------------------
-
-
-def other_mailboxes(bench: Bench, count: int) -> list[Bench]:
-    """More mailboxes of the tenant, behind the same provider."""
-    domain = bench.mailbox.address.partition("@")[2]
-    store = bench.tenant.state.store
-    boxes = [
-        store.add_mailbox(bench.tenant_provider, f"user-{uuid.uuid4().hex}@{domain}")
-        for _ in range(count)
-    ]
-    return [
-        dataclasses.replace(
-            bench, mailbox=Mailbox(bench.mailbox.provider, "work", box.mailbox_id, box.address)
-        )
-        for box in boxes
-    ]
 
 
 def later(bench: Bench) -> datetime:

@@ -13,7 +13,7 @@ from tests.orchestration.fake_installation import (
     WorkerDied,
 )
 
-from retract.errors import LakeError, Throttled
+from retract.errors import LakeError, PermissionDenied, Throttled
 from retract.lake.store import Lake
 from retract.model import Mailbox, UnwatchedMailbox, UnwatchedReason, Watermark
 from retract.observables import EXTRACTOR_VERSION
@@ -78,6 +78,33 @@ def test_the_next_run_goes_on_from_the_watermarks_and_with_what_is_known(
     assert {mark.cursor for *_, mark in north.asked if mark} == {"2 given, 0 left"}
     assert {len(known) for _, known, _ in north.asked} == {2}
     assert all(new.message_id not in known for _, known, _ in north.asked)
+
+
+def test_a_watermark_that_says_the_same_is_not_written_again(
+    installation: Installation, north: FakeTenant
+) -> None:
+    versions = []
+    for _ in range(3):
+        folder, shard = start(installation)
+        response.collect(installation.settings, folder, shard)
+        table = DeltaTable(f"{installation.settings.lake}/watermarks")
+        versions.append(table.version())
+    assert versions[0] < versions[1] == versions[2]  # the second told that nothing more came
+
+
+def test_a_mailbox_hides_no_other_of_its_address_in_another_connection(
+    installation: Installation, north: FakeTenant
+) -> None:
+    installation.configure("north,south")
+    south = installation.tenant("south")
+    for _ in range(2):
+        south.deliver(ANN)
+    north.breaks_off[ANN] = Throttled("slow down")
+    south.breaks_off[ANN] = PermissionDenied("access is denied")
+    folder, shard = start(installation)
+    with pytest.raises(ShardFailed, match="2 mailbox") as failed:
+        response.collect(installation.settings, folder, shard)
+    assert not failed.value.permanent  # one of them can be waited for
 
 
 def test_a_deleted_lake_is_read_anew(installation: Installation, north: FakeTenant) -> None:
@@ -148,6 +175,31 @@ def test_a_worker_that_died_is_followed_by_one_that_reads_what_is_left(
     assert response.collect(installation.settings, folder, shard) == 4
     assert sorted([first, *read(north)]) == [ANN, BOB, CAROL]
     assert told(installation, folder) == []
+
+
+def test_a_retry_that_dies_at_once_costs_nothing_of_what_the_try_before_it_read(
+    installation: Installation, north: FakeTenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    north.breaks_off[CAROL] = Throttled("slow down")
+    folder, shard = start(installation)
+    with pytest.raises(ShardFailed):
+        response.collect(installation.settings, folder, shard)
+    assert read(north) == [ANN, BOB, CAROL]
+
+    with monkeypatch.context() as patch:
+
+        def die(*_: object) -> None:
+            raise WorkerDied
+
+        patch.setattr(Lake, "watermarks", die)
+        with pytest.raises(WorkerDied):
+            response.collect(installation.settings, folder, shard)
+    (problem,) = told(installation, folder)
+    assert CAROL in problem
+
+    north.breaks_off.clear()
+    response.collect(installation.settings, folder, shard)
+    assert read(north) == [CAROL]
 
 
 def test_a_task_that_is_cleared_after_its_end_reads_everything_again(

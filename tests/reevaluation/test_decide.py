@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from retract.model import ACTIONABLE_DISPOSITIONS, Disposition, ObservableType, Verdict
 from retract.policy import Policy
-from retract.reevaluation.decide import decide
+from retract.reevaluation.decide import decide, may_be_something
 from retract.reevaluation.match import MATCHES
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -121,6 +121,14 @@ def test_each_copy_is_judged_by_its_own_matches_in_a_stable_order():
         NOW,
     )
     assert again == verdicts
+
+
+def test_copies_that_nothing_speaks_against_make_no_difference_and_are_left_out():
+    copies = messages(a="unknown", b="none", c="spam", d="unknown", e="malicious")
+    met = matches({"copy_id": "a"}, {"copy_id": "c"}, {"copy_id": "elsewhere"})
+    suspects = may_be_something(copies.lazy(), met).collect()
+    assert sorted(suspects["copy_id"]) == ["a", "c", "e"]
+    assert decide(suspects, met, POLICY, NOW) == decide(copies, met, POLICY, NOW)
 
 
 def test_nothing_in_gives_nothing_out():

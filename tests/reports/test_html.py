@@ -313,18 +313,23 @@ def test_an_empty_run_has_a_page(make_plan: Any, report: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("provider", "folder", "shown"),
+    ("provider", "place", "folder", "shown"),
     [
-        (Provider.GOOGLE_WORKSPACE, "CATEGORY_UPDATES, INBOX, UNREAD", "inbox"),
-        (Provider.GOOGLE_WORKSPACE, "INBOX, Label_7, STARRED", "inbox (Label_7, STARRED)"),
-        (Provider.MICROSOFT365, "Inbox", "inbox"),
-        (Provider.MICROSOFT365, "IMPORTANT", "inbox (IMPORTANT)"),
+        (Provider.GOOGLE_WORKSPACE, Place.INBOX, "CATEGORY_UPDATES, INBOX, UNREAD", "inbox"),
+        (Provider.GOOGLE_WORKSPACE, Place.INBOX, "STARRED, INBOX", "inbox (STARRED)"),
+        (Provider.GOOGLE_WORKSPACE, Place.INBOX, "A, INBOX, B", "inbox (A, B)"),
+        (Provider.MICROSOFT365, Place.INBOX, "Inbox", "inbox"),
+        (Provider.MICROSOFT365, Place.INBOX, "IMPORTANT", "inbox (IMPORTANT)"),
+        (Provider.MICROSOFT365, Place.TRASH, "Deleted Items", "trash"),
+        (Provider.MICROSOFT365, Place.TRASH, "", "trash"),
+        (Provider.MICROSOFT365, Place.TRASH, "Inbox", "trash (Inbox)"),
+        (Provider.MICROSOFT365, Place.PURGED, "DiscoveryHolds", "purged (DiscoveryHolds)"),
     ],
 )
 def test_a_place_is_told_once_and_without_labels_that_say_nothing(
-    provider: Provider, folder: str, shown: str
+    provider: Provider, place: Place, folder: str, shown: str
 ) -> None:
-    assert page._where(Where(place=Place.INBOX, folder=folder), provider) == shown
+    assert page._where(Where(place=place, folder=folder), provider) == shown
     assert page._where(None, provider) == "–"
 
 

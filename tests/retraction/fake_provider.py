@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from functools import partial
+from itertools import islice
 
 from retract.errors import (
     ActionNotSupported,
@@ -18,7 +19,7 @@ from retract.errors import (
     TenantUnreachable,
     Throttled,
 )
-from retract.mailboxes.protocol import MailboxReading
+from retract.mailboxes.protocol import MOST_FOUND, MailboxReading
 from retract.mailboxes.reading import answered
 from retract.model import (
     Action,
@@ -185,13 +186,14 @@ class FakeProvider:
         self._turn(copy)
         if self.find_fails[copy.message_id]:
             raise self.find_fails[copy.message_id].pop(0)
-        return tuple(
+        found = (
             Found(item.copy, self._clock(), self.locations[message_id])
             for message_id, item in self.items.items()
             if message_id in self.locations
             and item.copy.mailbox_id == copy.mailbox_id
             and item.copy.internet_message_id == copy.internet_message_id
         )
+        return tuple(islice(found, MOST_FOUND))
 
     def read(self, copies: Sequence[Copy]) -> list[Extraction | MailboxError]:
         self.asked.append(("read", len(copies)))

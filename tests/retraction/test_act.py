@@ -10,6 +10,7 @@ from retract.errors import (
     AuthenticationFailed,
     ClaimLost,
     LedgerError,
+    MailboxError,
     MailboxUnavailable,
     OutcomeUnknown,
     PermissionDenied,
@@ -323,6 +324,20 @@ def test_a_look_that_fails_fails_the_copy_alone(bench):
     assert bench.act(retractions).counts == {State.DONE: 2}
 
 
+def test_a_copy_that_cannot_be_looked_at_in_a_mailbox_that_refuses_fails_once(bench, caplog):
+    first, second = bench.deliver(2)
+    bench.provider.locate_fails[first.message_id] = [MailboxError("an odd message")]
+    bench.provider.locate_fails[second.message_id] = [PermissionDenied("access is denied")]
+
+    result = bench.act(bench.plan(first, second))
+
+    assert result.counts == {State.FAILED: 2}
+    assert isinstance(result.error, PermissionDenied)
+    for each in (first, second):
+        assert [line.state for line in bench.ledger.history(each.copy_id)] == [State.FAILED]
+    assert "another worker" not in caplog.text  # there is none
+
+
 def test_a_verification_that_fails_leaves_the_outcome_open(bench):
     (one,) = bench.deliver(1)
     retractions = bench.plan(one)
@@ -409,6 +424,54 @@ def test_a_copy_its_user_put_back_is_exempt_from_then_on(bench):
     assert result.counts == {State.RESTORED: 1}
     assert bench.place(one) is Place.OTHER
     assert plan(one, ledger=bench.ledger, run_id="third").skipped[0].reason == "restored"
+
+
+@pytest.mark.parametrize(
+    ("answered", "seen", "ending"),
+    [
+        ("accepted", Location(Place.OTHER, folder_id="kept"), State.RESTORED),
+        ("accepted", Location(Place.INBOX, folder_id="another inbox folder"), State.RESTORED),
+        # As it was before the call: perhaps the service shows late what it did.
+        ("accepted", INBOX, State.PLANNED),
+        # Perhaps a part of what we changed, that shows first.
+        ("accepted", Location(Place.OTHER, labels=("Label_1",)), State.PLANNED),
+        # Farther from the reader than it was: nobody wanted it back.
+        ("accepted", Location(Place.JUNK, folder_id="junk"), State.PLANNED),
+        # Perhaps it was moved before a call that came to nothing.
+        ("504", Location(Place.OTHER, folder_id="kept"), State.PLANNED),
+    ],
+)
+def test_a_copy_that_is_back_elsewhere_when_we_verify_was_put_back_if_the_move_was_accepted(
+    bench, answered, seen, ending
+):
+    (one,) = bench.deliver(1)
+    retractions = bench.plan(one)
+    if answered == "504":
+        bench.provider.faults[one.message_id] = [Fault.DONE_504]
+
+    def put_back() -> None:
+        if bench.provider.effects:
+            bench.provider.locations[one.message_id] = seen
+
+    bench.provider.meanwhile = put_back
+    assert bench.act(retractions).counts == {ending: 1}
+
+    if ending is State.RESTORED:
+        assert bench.outcome(one).location_after == seen
+        assert bench.act(retractions).counts == {State.RESTORED: 1}
+        assert len(bench.provider.calls) == 1
+        assert plan(one, ledger=bench.ledger, run_id="third").skipped[0].reason == "restored"
+
+
+def test_a_purged_copy_that_is_still_seen_was_not_put_back_by_its_owner(bench):
+    (one,) = bench.deliver(1)
+    bench.provider.faults[one.message_id] = [Fault.IGNORED]
+    retractions = bench.plan(one, action=Action.HARD_DELETE)
+    moved = Location(Place.OTHER, folder_id="kept")
+    bench.provider.meanwhile = lambda: (
+        bench.provider.locations.update({one.message_id: moved}) if bench.provider.calls else None
+    )
+    assert bench.act(retractions).counts == {State.PLANNED: 1}
 
 
 @pytest.mark.parametrize(

@@ -547,3 +547,13 @@ def test_on_sqlite_a_reader_is_not_stopped_by_a_writer(sqlite_url):
 def test_naive_times_are_refused(ledger):
     with pytest.raises(Exception, match="aware"):
         claim(ledger, copy(1), now=START.replace(tzinfo=None))
+
+
+def test_a_copy_is_told_under_its_mailbox_s_newest_address(ledger):
+    one = copy(1)
+    record(ledger, one, State.FAILED, reason="no time")
+    renamed = replace(one, mailbox="ann.new@north.example")
+    held = claim(ledger, renamed, seen=ledger.current([one.copy_id])[one.copy_id])
+    settle(ledger, held, State.DONE, now=START, location_after=TRASH)
+    (outcome,) = ledger.outcomes(RUN)
+    assert outcome.copy == renamed

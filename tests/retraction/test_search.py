@@ -7,6 +7,7 @@ from fake_provider import INBOX, Crash, FakeProvider, Fault, content_of
 from words import RUN, START, DyingLedger, TurnableClock, act, copy, recorded
 
 from retract.errors import AuthenticationFailed, MailboxError, OutcomeUnknown, Throttled
+from retract.mailboxes.protocol import MOST_FOUND
 from retract.model import Action, Copy, Location, Place, State
 from retract.retraction.act import MailboxResult, act_on_mailboxes
 from retract.retraction.ledger import Ledger
@@ -289,11 +290,23 @@ def test_a_flood_of_items_with_one_message_id_is_told_and_not_read(bench):
     result = bench.act(retractions)
 
     assert result.counts == {State.FAILED: 1}
-    assert "3000 items carry its Message-ID: too many" in result.problem
+    assert "25 items or more carry its Message-ID: too many" in result.problem
     assert not any(name == "read" for name, _ in bench.provider.asked)
     for each in flood[MOST_CANDIDATES:]:
         del bench.provider.locations[each.message_id]
     assert bench.act(retractions).counts == {State.GONE: 1}
+
+
+def test_a_message_that_may_be_beyond_what_a_search_tells_is_not_called_gone(bench):
+    """Copies in their own right fill the answer; the message itself would come after them."""
+    others = [bench.twin(f"other{number}") for number in range(MOST_FOUND)]
+    retractions = recorded(bench.ledger, ONE, *others)
+    del bench.provider.locations["m1"]
+    moved = bench.twin("moved")
+
+    assert bench.act(retractions).counts == {State.FAILED: 1, State.DONE: MOST_FOUND}
+    assert "too many" in bench.outcome(ONE).reason
+    assert bench.place(moved) is Place.INBOX
 
 
 def test_a_message_id_is_sought_once_however_many_copies_carry_it(bench):

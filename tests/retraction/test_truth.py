@@ -83,6 +83,9 @@ class World:
         )
         self.farthest: Counter[str] = Counter()
         """By the copy's first id, the gravity of the farthest place where it ever was."""
+        self.ignored: set[str] = set()
+        """Whose calls may be accepted and come to nothing: one that is filed meanwhile looks put
+        back, and one that gets a new id looks purged."""
         self.workers: list[DyingLedger] = []
         self.checked = 0
 
@@ -119,7 +122,7 @@ class World:
         elif what.kind == "kill":
             self.kill()
             raise Crash
-        elif now is None:
+        elif now is None or (whom in self.ignored and what.kind in ("file", "new_id")):
             pass
         elif what.kind == "delete":
             del self.provider.locations[now]
@@ -190,6 +193,8 @@ def test_whatever_happens_the_ledger_tells_the_truth_at_the_end(
     world = World(drawn, actions)
     for each, its_faults in zip(world.copies, faults, strict=False):
         world.provider.faults[each.message_id] = list(its_faults)
+        if Fault.IGNORED in its_faults:
+            world.ignored.add(each.message_id)
     world.provider.meanwhile = in_turn(world, schedule)
     for run_id in runs:
         world.go(run_id)

@@ -186,7 +186,11 @@ def use_faults(state: TenantState, profile: FaultProfile, seed: int = 0) -> Faul
     state.gmail_project_units = (
         Budget(profile.gmail_units_per_second, second, state.clock)
         if profile.gmail_units_per_second
-        else Budget(settings.gmail_project_units, timedelta(minutes=1), state.clock)
+        else Budget(
+            profile.gmail_units_per_minute or settings.gmail_project_units,
+            timedelta(minutes=1),
+            state.clock,
+        )
     )
     state.door = open_door if profile == FaultProfile() else door
     return door

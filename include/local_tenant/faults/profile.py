@@ -72,6 +72,8 @@ class FaultProfile(BaseModel):
     """What all callers together may ask of Graph."""
     gmail_units_per_second: int | None = Field(default=None, ge=1)
     """What all callers together may spend at Gmail."""
+    gmail_units_per_minute: int | None = Field(default=None, ge=1)
+    """The same by the minute, as Gmail itself counts; not beside the other."""
 
     def __or__(self, other: FaultProfile) -> FaultProfile:
         """Both at once: where both say something, the other one's word."""
@@ -92,7 +94,7 @@ PROFILES: Mapping[str, FaultProfile] = MappingProxyType(
         "slow": FaultProfile(slow=0.05),
         "expiring_tokens": FaultProfile(revoked_tokens=0.05, token_seconds=600),
         "expired_history": FaultProfile(expired_history=0.5),
-        "vanishing_mailboxes": FaultProfile(vanishing_mailboxes=0.02),
+        "vanishing_mailboxes": FaultProfile(vanishing_mailboxes=0.1),
         "busy_owners": FaultProfile(owner_deeds=0.4),
         "duplicates": FaultProfile(duplicates=0.3),
         "held": FaultProfile(held_mailboxes=0.3),

@@ -22,7 +22,7 @@ from typing import Final, Literal, Protocol
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from retract.errors import MailboxError, MessageNotFound
-from retract.mailboxes.protocol import MailboxProvider, MailboxReading
+from retract.mailboxes.protocol import MOST_FOUND, MailboxProvider, MailboxReading
 from retract.mailboxes.reading import without_content
 from retract.model import (
     Action,
@@ -161,6 +161,8 @@ class _Reading:
     """Times of those that nobody could look for."""
     _unlike: int = field(default=0, init=False)
     """How many have a copy of their Message-ID, but none that agrees."""
+    _cut: int = field(default=0, init=False)
+    """How many have more copies of their Message-ID than a search tells of."""
 
     @property
     def watermark(self) -> Watermark | None:
@@ -194,6 +196,14 @@ class _Reading:
                 self._unlike,
                 _CLOCKS_DIFFER.total_seconds() // 60,
             )
+        if self._cut:
+            log.warning(
+                "%s: of %d messages told of, %d copies or more have the Message-ID: those beyond "
+                "are not judged; look for them in the mailbox by hand",
+                self._mailbox.address,
+                self._cut,
+                MOST_FOUND,
+            )
         self._after = self._watermark(cursor, start, told, settled)
         if trouble is not None:
             raise trouble
@@ -219,6 +229,7 @@ class _Reading:
         extraction = read_description(described)
         alike = [one for one in candidates if _agrees(one, described, extraction)]
         self._unlike += bool(candidates) and not alike
+        self._cut += len(candidates) >= MOST_FOUND
         is_certain = len(alike) == 1 and self._times_told[described.internet_message_id] == 1
         contents: Sequence[Extraction | MailboxError] = [extraction]
         if not is_certain:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import Final, Protocol
 
 from retract.errors import MailboxError
 from retract.model import (
@@ -21,6 +21,9 @@ from retract.model import (
     Watermark,
     Window,
 )
+
+MOST_FOUND: Final = 25
+"""Items that a search for one Message-ID tells of: its sender may have sent any number."""
 
 
 class MailboxReading(Protocol):
@@ -94,7 +97,8 @@ class MailboxProvider(Protocol):
     def find(self, copies: Sequence[Copy]) -> list[tuple[Found, ...] | MailboxError]:
         """For each, everything in its mailbox with its Message-ID, by whatever id, in all
         folders that the provider searches. The Message-ID is the sender's choice: nothing found
-        is the same message before its content was compared."""
+        is the same message before its content was compared. As many as MOST_FOUND mean that
+        there may be more."""
 
     def read(self, copies: Sequence[Copy]) -> list[Extraction | MailboxError]:
         """The content of each."""

@@ -24,6 +24,16 @@ def current_request() -> RunRequest:
     )
 
 
+def opened(folder: str | None) -> str:
+    """The run's folder, for a step that runs whatever became of those before it.
+
+    Without it there is no run to work for, and nothing to try again.
+    """
+    if folder is None:
+        raise AirflowFailException("the run was not opened: see its first task for the reason")
+    return folder
+
+
 def label_map_index(label: str) -> None:
     """What the UI shows instead of a mapped task's number: at most 250 characters of it."""
     get_current_context()["label"] = label[:250]  # type: ignore[typeddict-unknown-key]

@@ -47,6 +47,15 @@ class ShardFailed(RetractError):
         return all(isinstance(error, PERMANENT) for error in self.failures.values())
 
 
+def add_failure(
+    failures: dict[str, Exception], address: str, connection: str, error: Exception
+) -> None:
+    """Add a mailbox's failure under its address. Two connections may have mailboxes of one
+    address: neither hides the other."""
+    name = f"{address} of {connection}" if address in failures else address
+    failures[name] = error
+
+
 def joined(problems: Sequence[str]) -> str:
     """Problems as one error tells them: the first few, and how many more there are."""
     more = [f"and {len(problems) - _MOST_TOLD} more"] if len(problems) > _MOST_TOLD else []

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 import polars as pl
 
@@ -23,6 +23,17 @@ from retract.policy import Policy
 
 Covers = Callable[[ObservableType, str], AllowRule | None]
 
+_ACTIONABLE: Final = list(ACTIONABLE_DISPOSITIONS)
+
+
+def may_be_something(messages: pl.LazyFrame, matches: pl.DataFrame) -> pl.LazyFrame:
+    """The copies that anything speaks against. The others have no verdict, and need not be held
+    in memory."""
+    return messages.filter(
+        pl.col("delivered_disposition").is_in(_ACTIONABLE)
+        | pl.col("copy_id").is_in(matches["copy_id"].unique().to_list())
+    )
+
 
 def decide(
     messages: pl.DataFrame, matches: pl.DataFrame, policy: Policy, now: datetime
@@ -38,19 +49,12 @@ def decide(
     or all that the indicator meets in the copy. The verdict keeps it as overruled; a copy that
     nothing else speaks against has a verdict for that alone.
     """
-    actionable = list(ACTIONABLE_DISPOSITIONS)
-    delivered = dict(
-        messages.filter(
-            pl.col("delivered_disposition").is_in(actionable)
-            | pl.col("copy_id").is_in(matches["copy_id"].unique().to_list())
-        )
-        .select("copy_id", "delivered_disposition")
-        .iter_rows()
-    )
+    suspects = may_be_something(messages.lazy(), matches)
+    delivered = dict(suspects.select("copy_id", "delivered_disposition").collect().iter_rows())
     found: dict[str, list[Match | Overruled]] = {copy_id: [] for copy_id in delivered}
     counting = matches.filter(
         pl.col("copy_id").is_in(list(delivered)),
-        pl.col("disposition").is_in(actionable),
+        pl.col("disposition").is_in(_ACTIONABLE),
         pl.col("confidence") >= policy.confidence_floor,
     )
     covers = cache(policy.allowed(now).covers)

@@ -19,7 +19,7 @@ from typing import Any, Final
 import jinja2
 from markupsafe import Markup
 
-from retract.model import Provider
+from retract.model import Place, Provider
 from retract.reports.model import Where
 from retract.reports.plots import Plot
 from retract.reports.text import PROVIDER_NAMES, clipped, defanged, visible, words
@@ -29,6 +29,17 @@ MAX_TEXT: Final = 300
 
 # What Gmail calls a place we name ourselves, and what says nothing of where a copy is.
 _PLAIN_LABELS: Final = frozenset({"INBOX", "SPAM", "TRASH", "SENT", "UNREAD", "IMPORTANT"})
+# What Outlook calls such a place. Acting does not ask for it in every mailbox.
+_PLAIN_FOLDERS: Final = frozenset(
+    {
+        (Place.INBOX, "Inbox"),
+        (Place.JUNK, "Junk Email"),
+        (Place.TRASH, "Deleted Items"),
+        (Place.SENT, "Sent Items"),
+        (Place.RECOVERABLE, "Deletions"),
+        (Place.PURGED, "Purges"),
+    }
+)
 
 _TEMPLATES: Final = Path(__file__).parent / "templates"
 
@@ -104,8 +115,9 @@ def _where(where: Where | None, provider: Provider) -> str:
     if provider is Provider.GOOGLE_WORKSPACE:
         labels = folder.split(", ")
         folder = ", ".join(label for label in labels if not _is_plain_label(label))
-    # "inbox (Inbox)" would say it twice.
-    return place if folder.lower() in ("", place) else f"{place} ({folder})"
+    # "trash (Deleted Items)" would say it twice.
+    plain = not folder or (where.place, folder) in _PLAIN_FOLDERS
+    return place if plain else f"{place} ({folder})"
 
 
 def _is_plain_label(name: str) -> bool:

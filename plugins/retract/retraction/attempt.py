@@ -168,21 +168,23 @@ class Attempt:
         looked_at = self.clock()
         seen = _answers(lambda: self.provider.locate([work.copy for work in asked]), len(asked))
         located: list[_Work] = []
-        failed: list[tuple[_Work, str]] = []
+        failed: dict[str, tuple[_Work, str]] = {}
         for work, here in zip(asked, seen, strict=True):
             work.looked_at = looked_at
             if not isinstance(here, MailboxError):
                 work.here = here
                 located.append(work)
             elif not self._stop(work, here):
-                failed.append((work, reason_of(here)))
+                failed[work.copy_id] = (work, reason_of(here))
         refusals = {
             key: reason_of(error)
             for key, error in self.stopped.items()
             if isinstance(error, REFUSED)
         }
-        failed += [(work, refusals[work.key]) for work in due if work.key in refusals]
-        self._fail(failed)
+        for work in due:
+            if work.key in refusals:
+                failed[work.copy_id] = (work, refusals[work.key])
+        self._fail(list(failed.values()))
         not_due = [work for work in works if work.state and not work.state.due(work.action)]
         return [*not_due, *(work for work in located if work.key not in self.stopped)]
 
@@ -299,9 +301,13 @@ class Attempt:
 
     def _conclude(self, changes: Changes, work: _Work, there: Location | None) -> None:
         reason = reason_of(work.answer) if work.answer else ""
-        match ending_after(work.answer, there, work.destination):
+        before = self._open[work.copy_id].before
+        match ending_after(work.answer, before, there, work.destination):
             case Ending.DONE:
                 self._settle(changes, work, State.DONE, there, reason)
+            case Ending.RESTORED:
+                reason = "was put back right after we moved it"
+                self._settle(changes, work, State.RESTORED, there, reason)
             case Ending.FAILED:
                 self._settle(changes, work, State.FAILED, there, reason)
             case Ending.OPEN if there:

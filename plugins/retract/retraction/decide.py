@@ -31,6 +31,8 @@ class Ending(StrEnum):
     OPEN = "open"
     """It is still to be seen where the call should have taken it from: try again later."""
     FAILED = "failed"
+    RESTORED = "restored"
+    """It was put back between the call and the look."""
     SEARCH = "search"
     """It is nowhere to be seen: look for the message under another id."""
 
@@ -65,8 +67,11 @@ def step_before(
     return Step.ACT
 
 
-def ending_after(answer: MailboxError | None, there: Location | None, destination: Place) -> Ending:
-    """What a call came to that was answered so, and after which the look shows ``there``.
+def ending_after(
+    answer: MailboxError | None, before: Location, there: Location | None, destination: Place
+) -> Ending:
+    """What a call came to that was answered so, on a copy that the look ahead of it showed
+    ``before`` and the look after it shows ``there``.
 
     A purged copy is not seen any more, so nothing to be seen is what a purge should lead to;
     but only an answer tells it from a copy that somebody else took away.
@@ -76,9 +81,23 @@ def ending_after(answer: MailboxError | None, there: Location | None, destinatio
         return Ending.DONE if purged else Ending.SEARCH
     if reached(there, destination):
         return Ending.DONE
+    if answer is None and _put_back_at_once(before, there, destination):
+        return Ending.RESTORED
     if answer is None or isinstance(answer, OutcomeUnknown | MessageNotFound):
         return Ending.OPEN
     return Ending.FAILED
+
+
+def _put_back_at_once(before: Location, there: Location, destination: Place) -> bool:
+    """Whether somebody put the copy back after an accepted call.
+
+    A service that shows late what it did shows the copy where it was. Another folder, no farther
+    from the reader, is somebody's doing; of labels that cannot be told, as ours may show in part.
+    What was purged nobody can put back.
+    """
+    is_elsewhere = bool(there.folder_id) and there.folder_id != before.folder_id
+    is_nearer = there.place.gravity <= before.place.gravity
+    return is_elsewhere and is_nearer and destination is not Place.PURGED
 
 
 def why_not_due(state: CopyState) -> str:

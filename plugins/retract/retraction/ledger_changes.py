@@ -171,7 +171,7 @@ class Changes:
         self, copy: Copy, seen: CopyState | None, *, disposition: Disposition, **changes: Any
     ) -> int:
         """Write a copy's new state over the one that was seen; returns the new token."""
-        changes["updated_at"] = self._now
+        changes |= {"updated_at": self._now, "mailbox": copy.mailbox}
         if seen is None:
             row = {"copy_id": copy.copy_id, **copy_fields(copy, disposition), **changes}
             written = insert_new(self._db, copies, {**row, "token": 1})

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from retract.errors import MailboxError
-from retract.mailboxes.protocol import MailboxProvider
+from retract.mailboxes.protocol import MOST_FOUND, MailboxProvider
 from retract.model import Copy, Extraction, Found, Place, State
 from retract.retraction.ledger import Ledger
 from retract.retraction.plan import PlannedRetraction
@@ -77,9 +77,11 @@ def seek(
             continue
         originals = {each.copy_id for each in group}
         candidates = _candidates(answer, planned[name[0]], known, originals)
-        if len(candidates) > MOST_CANDIDATES:
+        is_cut = len(answer) >= MOST_FOUND
+        if is_cut or len(candidates) > MOST_CANDIDATES:
+            count = f"{len(answer)} items or more" if is_cut else f"{len(candidates)} items"
             trouble = MailboxError(
-                f"{len(candidates)} items carry its Message-ID: too many to tell which of them "
+                f"{count} carry its Message-ID: too many to tell which of them "
                 "it is; look for them in the mailbox by hand"
             )
             sought.update((each.copy_id, Sought(trouble=trouble)) for each in group)

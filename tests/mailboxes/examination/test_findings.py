@@ -142,6 +142,16 @@ def test_the_mail_permission_may_come_from_rbac_for_applications() -> None:
     assert any("RBAC for Applications must grant it" in f.told for f in findings)
 
 
+@pytest.mark.parametrize("role", ["Mail.Read", "Mail.ReadBasic.All"])
+def test_a_permission_to_read_alone_is_not_taken_for_one_to_retract(role: str) -> None:
+    """A mailbox that can be read by it shows nothing: every retraction may be refused."""
+    findings = judged("User.Read.All", role)
+    (warned,) = (f for f in findings if f.check == "mail permission")
+    assert warned.grade is Grade.WARNING
+    assert f"{role} is, by which mail is read and nothing retracted" in warned.told
+    assert "Test-ServicePrincipalAuthorization" in warned.mend
+
+
 def test_a_tenant_wide_mail_permission_defeats_a_scope() -> None:
     findings = judged(*ENOUGH, watch={"addresses": ["ann@x.example"]})
     (warned,) = (f for f in findings if f.grade is Grade.WARNING)

@@ -73,6 +73,20 @@ def test_a_batch_holds_25_calls_of_one_user(patient: Make, bench: Bench) -> None
     assert it.waits == []
 
 
+def test_a_connection_that_lay_idle_is_not_used_again(patient: Make, bench: Bench) -> None:
+    copy, it = bench.deliver("one"), patient()
+
+    def used() -> set[object]:
+        it.mailboxes.locate([copy])
+        return set(it.mailboxes._api.line.http.connections.values())
+
+    first = used()
+    assert first
+    assert used() == first
+    it.waits.append(60.0)
+    assert used().isdisjoint(first)
+
+
 def test_each_call_is_answered_by_itself(google: Scripted) -> None:
     google.script.lines = [
         batch(GOOD, refused(404, "notFound"), refused(400, "invalidArgument"), GOOD)
@@ -250,6 +264,8 @@ def test_a_service_that_is_down_is_not_waited_for_user_by_user(
     google.script.lines = [line]
     found = google.mailboxes.locate(of_many_users(google))
     assert {type(one) for one in found} == {kind}
+    asked = [one for one in found if isinstance(one, Throttled) and one.retry_after]
+    assert len(asked) <= USERS_NOT_SPARED  # the others were asked for no wait of their own
     assert len(google.script.calls) <= 3 * USERS_NOT_SPARED
 
 

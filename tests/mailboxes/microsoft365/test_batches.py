@@ -142,6 +142,14 @@ def test_answers_are_in_the_order_of_the_calls() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("per_second", "size"),
+    [(0.5, 1), (1, 1), (18.7, 18), (20, 20), (39, 19), (150, 18), (2000, 20)],
+)
+def test_batches_are_as_large_as_uses_up_a_seconds_calls(per_second: float, size: int) -> None:
+    assert Packing.for_pace(per_second).batch_size == size
+
+
 def test_the_pace_of_the_application_is_kept() -> None:
     service = Service(each(lambda call: OK))
     service.carry_out([read("/", "") for _ in range(60)], pace=10)

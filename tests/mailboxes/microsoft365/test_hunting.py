@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
+import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
 from hashlib import sha256
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from local_tenant.mailbox import Item
 from local_tenant.server import RunningTenant, running_tenant
 from local_tenant.state import TenantSettings
-from retract.errors import MailboxError, PermissionDenied
+from retract.errors import MailboxError, PermissionDenied, Throttled
 from retract.mailboxes.connect import open_mailboxes
 from retract.mailboxes.microsoft365 import hunting
+from retract.mailboxes.microsoft365.calls import Call, Reply
+from retract.mailboxes.microsoft365.graph import Graph
+from retract.mailboxes.microsoft365.hunting import AdvancedHunting
 from retract.mailboxes.protocol import MailboxProvider
 from retract.mailboxes.settings import Microsoft365Settings
 from retract.model import (
@@ -219,3 +225,80 @@ def test_without_the_permission_the_error_says_so() -> None:
             pytest.raises(PermissionDenied, match="ThreatHunting"),
         ):
             list(provider.collect(box, WEEK, ()))
+
+
+@dataclass
+class Defender:
+    """In the place of a graph: answers each query as told, and counts them."""
+
+    say: Callable[[str], list[dict[str, Any]]]
+    queries: list[str] = field(default_factory=list)
+
+    def make(self, call: Call) -> Reply:
+        assert call.body is not None
+        self.queries.append(str(call.body["Query"]))
+        return Reply(200, {}, {"results": self.say(self.queries[-1])})
+
+
+def hunting_by(say: Callable[[str], list[dict[str, Any]]]) -> tuple[AdvancedHunting, Defender]:
+    defender = Defender(say)
+    return AdvancedHunting(cast(Graph, defender), lambda: NOW), defender
+
+
+def many(count: int) -> list[Mailbox]:
+    return [
+        Mailbox(Provider.MICROSOFT365, "work", f"id-{number:04}", f"u{number}@north.example")
+        for number in range(count)
+    ]
+
+
+def test_what_is_refused_for_many_mailboxes_is_not_asked_again_for_each() -> None:
+    """45 queries a minute are for the whole tenant, and each would wait in the task's slot."""
+
+    def busy_from_the_second_on(query: str) -> list[dict[str, Any]]:
+        if "id-0500" in query:
+            raise Throttled("too many queries", retry_after=60)
+        return []
+
+    hunting, defender = hunting_by(busy_from_the_second_on)
+    mailboxes = many(1_000)
+    with pytest.raises(Throttled):
+        hunting.prepare(mailboxes, WEEK.start)
+    asked = len(defender.queries)
+    assert [list(hunting.of(one, WEEK.start)) for one in mailboxes[:500]] == [[]] * 500
+    for one in mailboxes[500:]:
+        with pytest.raises(Throttled):
+            list(hunting.of(one, WEEK.start))
+    assert len(defender.queries) == asked == 2
+
+
+def test_a_result_that_is_too_large_is_asked_for_in_shorter_times() -> None:
+    """learn.microsoft.com/defender-endpoint/api/run-advanced-query-api, "Limitations"."""
+    told: list[tuple[datetime, datetime]] = []
+
+    def at_most_a_day(query: str) -> list[dict[str, Any]]:
+        since, until = map(datetime.fromisoformat, re.findall(r"datetime\(([^)]+)\)", query)[:2])
+        if until - since > timedelta(days=1):
+            raise MailboxError(
+                "Microsoft Graph refused to ask: BadRequest Query execution has exceeded the "
+                "allowed result size. Optimize your query by limiting the number of results"
+            )
+        told.append((since, until))
+        return []
+
+    hunting, _ = hunting_by(at_most_a_day)
+    hunting.prepare(many(1), WEEK.start)
+    assert min(told)[0] == WEEK.start
+    assert max(told)[1] >= NOW
+    assert all(one[1] == next_one[0] for one, next_one in itertools.pairwise(sorted(told)))
+
+
+@pytest.mark.parametrize("why", ["allowed result size", "failed to resolve a column"])
+def test_a_query_that_is_always_refused_is_told(why: str) -> None:
+    def refuse(query: str) -> list[dict[str, Any]]:
+        raise MailboxError(f"refused: {why}")
+
+    hunting, defender = hunting_by(refuse)
+    with pytest.raises(MailboxError, match=why):
+        hunting.prepare(many(1), WEEK.start)
+    assert len(defender.queries) < 50

@@ -313,6 +313,25 @@ def test_without_delta_the_listings_remain(box: SimulatedMailbox) -> None:
     assert read(box, known={"m0", "m1"}, watermark=watermark)[0] == ["m2"]
 
 
+def test_the_service_s_own_folders_keep_their_names_where_they_cannot_be_followed(
+    box: SimulatedMailbox,
+) -> None:
+    box.offers_delta = False
+    watermark, places = None, {}
+    for later in range(3):
+        now = NOW + later * HOUR
+        for folder in ("sentitems", "junkemail", "deleteditems", RECOVERABLE):
+            box.put(folder, now - HOUR / 2, f"{folder} {later}")
+        one = reading(box, watermark=watermark, now=now)
+        places |= {message.copy.message_id: message.location.place for message in one}
+        watermark = one.watermark
+    for later in range(3):
+        assert places[f"sentitems {later}"] is Place.SENT
+        assert places[f"junkemail {later}"] is Place.JUNK
+        assert places[f"deleteditems {later}"] is Place.TRASH
+        assert places[f"{RECOVERABLE} {later}"] is Place.RECOVERABLE
+
+
 def test_a_first_round_near_the_limit_of_a_filtered_delta_is_cut_short(
     box: SimulatedMailbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -418,6 +437,23 @@ def test_a_pending_message_that_was_deleted_is_forgotten(box: SimulatedMailbox) 
     assert found == []
     assert watermark is not None
     assert "m0" not in watermark.cursor
+
+
+def test_a_pending_message_that_is_refused_keeps_no_other_from_being_read(
+    box: SimulatedMailbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    box.put("inbox", NOW - 3 * DAY)
+    box.refuse = failing("m0")
+    _, watermark = read(box)
+    refused = MailboxError("ErrorInvalidMailboxItemId")
+    box.refuse = lambda call: refused if "/messages/m0" in call.path else None
+    for number in range(1, 9):
+        box.put("inbox", NOW)
+        found, watermark = read(box, watermark=watermark, known=[f"m{n}" for n in range(1, number)])
+        assert found == [f"m{number}"]
+    assert watermark is not None
+    assert "m0" not in watermark.cursor
+    assert "ErrorInvalidMailboxItemId" in caplog.text
 
 
 def test_a_message_that_can_never_be_read_is_kept_with_its_problem(box: SimulatedMailbox) -> None:

@@ -35,6 +35,8 @@ WARN_BEFORE_EXPIRY = timedelta(days=30)
 
 READ_WRITE = "Mail.ReadWrite"
 _LIST_USERS = "User.Read.All"
+_READ_ONLY = ("Mail.Read", "Mail.ReadBasic.All", "Mail.ReadBasic")
+_SCOPE_TEST = "Test-ServicePrincipalAuthorization (docs/connections.md)"
 _GROUPS = "GroupMember.Read.All"
 _HUNTING = "ThreatHunting.Read.All"
 
@@ -169,11 +171,19 @@ def role_findings(roles: Collection[str], settings: Microsoft365Settings) -> Ite
 def _mail_finding(roles: Collection[str], settings: Microsoft365Settings) -> Finding:
     check = "mail permission"
     if READ_WRITE not in roles:
+        told = (
+            f"{READ_WRITE} is not in the token: then RBAC for Applications must grant it, which "
+            "no token tells of"
+        )
+        reading = next((role for role in _READ_ONLY if role in roles), None)
+        if reading is None:
+            told += "; that mail may be read, reading a mailbox shows; that it may be moved, "
+            return Finding(check, Grade.GOOD, f"{told}only {_SCOPE_TEST}")
         return Finding(
             check,
-            Grade.GOOD,
-            f"{READ_WRITE} is not in the token: then RBAC for Applications must grant it, which "
-            "no token tells of; whether it does, reading a mailbox shows",
+            Grade.WARNING,
+            f"{told}; {reading} is, by which mail is read and nothing retracted",
+            f"See by {_SCOPE_TEST} that Application {READ_WRITE} is in scope",
         )
     if settings.watch.everyone:
         return Finding(check, Grade.GOOD, f"{READ_WRITE} for every mailbox of the tenant")

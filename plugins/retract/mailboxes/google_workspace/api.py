@@ -47,6 +47,9 @@ _USERS_AT_ONCE = 8
 _CALLS_PER_BATCH = 25
 """Google discourages more than 50, and 100 gets of one user were seen to draw 429."""
 _MOST_CREDENTIALS = 1_000
+_IDLE_SECONDS = 4.0
+"""How long a connection may lie idle, as in a wait for the quota: servers close theirs after five
+seconds and more, and a change sent on a closed one has no known outcome."""
 _WHOLE_MAILBOX = (AuthenticationFailed, PermissionDenied, MailboxUnavailable, Throttled)
 _NO_ANSWER = (GoogleAuthError, httplib2.HttpLib2Error, http.client.HTTPException, OSError)
 # BatchHttpRequest takes what it is answered apart without a look.
@@ -70,8 +73,9 @@ class GoogleApi:
 
     httplib2 is not thread-safe: https://googleapis.github.io/google-api-python-client/docs/thread_safety.html.
     So each thread has its own services and connections. httplib2 sends a request once more by
-    itself when the connection breaks before an answer came. Every change made here has the same
-    outcome when made twice.
+    itself when the connection breaks before an answer came. A change of labels has the same outcome
+    when it is made twice; a deletion has not: the second is answered as not found, and says nothing
+    of the first.
     """
 
     def __init__(
@@ -87,6 +91,7 @@ class GoogleApi:
         self.settings = settings
         self.clock = clock
         self.sleep = sleep
+        self.seconds = seconds
         self.quota = Quota(
             settings.user_units_per_minute,
             max(1, int(settings.project_units_per_minute * share)),
@@ -162,6 +167,13 @@ class _Line:
         self.directory = self._service("admin", "directory_v1", settings.directory_url)
         # The library's own way to a batch does not know of another address.
         self.batch_url = f"{settings.gmail_url}/batch/gmail/v1"
+        self._used = 0.0
+
+    def renew(self, now: float) -> None:
+        """Before each request: close the connections that lay idle. New ones are made."""
+        if now - self._used > _IDLE_SECONDS:
+            self.http.close()
+        self._used = now
 
     def _service(self, name: str, version: str, url: str) -> Any:
         return build(
@@ -318,6 +330,7 @@ class Caller:
                 f"Gmail's quota for {self.user}, or for the whole project, is used up for now",
                 retry_after=wait,
             )
+        self._line.renew(self._api.seconds())
 
     def _once(self, call: Call) -> dict[str, Any]:
         self._admit(call.units)

@@ -70,7 +70,7 @@ def one_by_one(ask: Callable[[A], R], wanted: Sequence[A]) -> list[R | MailboxEr
 
 
 def _for_others(error: MailboxError) -> MailboxError:
-    """Nothing was asked for them: no outcome of theirs is unknown."""
+    """Nothing was asked for them: no outcome of theirs is unknown, and no wait is theirs."""
     if isinstance(error, Throttled):
-        return error
+        return Throttled(f"Google asks for patience again and again: {error}", code=error.code)
     return TenantUnreachable(f"Google is down: {error}")

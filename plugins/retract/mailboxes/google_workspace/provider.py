@@ -15,7 +15,7 @@ from retract.mailboxes.google_workspace.directory import Directory
 from retract.mailboxes.google_workspace.messages import headers, look, looked, read
 from retract.mailboxes.google_workspace.outage import Outage, one_by_one
 from retract.mailboxes.google_workspace.reading import HistoryReading
-from retract.mailboxes.protocol import MailboxReading
+from retract.mailboxes.protocol import MOST_FOUND, MailboxReading
 from retract.mailboxes.reading import answered
 from retract.mailboxes.settings import GoogleWorkspaceSettings
 from retract.mailboxes.watched import Watched
@@ -39,8 +39,6 @@ from retract.observables.mime import MAX_SUBJECT
 A = TypeVar("A")
 R = TypeVar("R")
 
-_MOST_FOUND = 25
-"""Messages looked at for one Message-ID: its sender may have sent any number."""
 _UNTOUCHABLE_LABELS = frozenset({"CHAT", "DRAFT", "SENT"})
 """Labels that Gmail lets nobody add or remove."""
 
@@ -228,7 +226,7 @@ def _same_message_id(gmail: Caller, copy: Copy) -> tuple[Found, ...]:
         return ()
     task = f"search for a message of {gmail.user}"
     request = gmail.messages.list(
-        userId="me", q=query, includeSpamTrash=True, maxResults=_MOST_FOUND
+        userId="me", q=query, includeSpamTrash=True, maxResults=MOST_FOUND
     )
     answer = gmail.call(Call(request, quota.LIST_MESSAGES, task))
     calls = [headers(gmail, one.id) for one in parse(MessagePage, answer, task).messages]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -34,8 +35,8 @@ class Exchange(Protocol):
         """What each was answered, in their order; None where nothing was said.
 
         What concerns the request as a whole is raised. Throttled, TenantUnreachable: no call
-        was carried out. OutcomeUnknown: some may have been. Any other MailboxError: none was,
-        and none will be.
+        was carried out. OutcomeUnknown: some may have been. Any other MailboxError: none was;
+        a plain one may be for the sake of a single call.
         """
 
 
@@ -47,6 +48,13 @@ class Packing:
     batches_at_once: int = 6
     """Graph carries out four calls of a batch at a time, whatever their mailboxes."""
 
+    @classmethod
+    def for_pace(cls, per_second: float) -> Packing:
+        """The largest batches that use up a second's calls: of 150 eight of 18, where seven
+        of 20 would leave 10 unused."""
+        batches = math.ceil(per_second / LARGEST_BATCH)
+        return cls(max(1, int(per_second / batches)))
+
 
 @dataclass(eq=False, slots=True)
 class _Ticket:
@@ -57,6 +65,8 @@ class _Ticket:
     tries: Tries = field(default_factory=Tries)
     renewed: bool = False
     """Whether it was tried again with a fresh token."""
+    alone: bool = False
+    """Whether it shares no request: one that it was in was refused, perhaps for another's sake."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +124,12 @@ class _Round:
         while len(self._answers) < self._wanted:
             batch = [] if self._held else self._lanes.take(batch_size)
             if batch:
-                await self._send(batch)
+                for request in _requests(batch):
+                    if self._held:  # since the request before
+                        self._lanes.put_back(reversed(request))
+                        self._over(request)
+                    else:
+                        await self._send(request)
             else:
                 self._changed.clear()
                 await self._changed.wait()
@@ -133,9 +148,12 @@ class _Round:
             for ticket, reply in zip(batch, replies, strict=True):
                 self._take_reply(ticket, reply)
         finally:
-            for ticket in batch:
-                self._lanes.done(ticket)
-            self._changed.set()
+            self._over(batch)
+
+    def _over(self, batch: Sequence[_Ticket]) -> None:
+        for ticket in batch:
+            self._lanes.done(ticket)
+        self._changed.set()
 
     # ---- what came of it --------------------------------------------------------------
 
@@ -181,6 +199,12 @@ class _Round:
             self._failures += 1
         if isinstance(error, Throttled):
             self._hold_all(batch, error)
+            return
+        if type(error) is MailboxError and len(batch) > 1:
+            # For one call's sake, whose part a sender chose: none of the others was carried out.
+            for ticket in batch:
+                ticket.alone = True
+            self._lanes.put_back(reversed(batch))
             return
         for ticket in batch:
             self._take_error(
@@ -232,3 +256,9 @@ class _Round:
 
     def _answer(self, ticket: _Ticket, answer: Reply | MailboxError) -> None:
         self._answers[ticket.place] = answer
+
+
+def _requests(batch: Sequence[_Ticket]) -> list[list[_Ticket]]:
+    """What is sent together."""
+    together = [ticket for ticket in batch if not ticket.alone]
+    return [*([together] if together else []), *([one] for one in batch if one.alone)]

@@ -16,7 +16,8 @@ class TrackedFolder(_Part):
 
     id: str
     token: str = ""
-    """The query of its delta link; empty where a first round is to be made."""
+    """The query of its delta link; empty where a first round is to be made, or where it is not
+    followed, as are drafts."""
     name: str = ""
     """The service's own name for it: "inbox", "sentitems"; empty for the owner's folders."""
     has_children: bool = False

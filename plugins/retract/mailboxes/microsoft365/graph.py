@@ -32,7 +32,6 @@ from retract.mailboxes.settings import Microsoft365Settings
 
 _VERSION = "/v1.0"
 _CONTENTS_AT_ONCE = 8
-_FILLED = Packing()
 _ONE_BY_ONE = Packing(batch_size=1, batches_at_once=_CONTENTS_AT_ONCE)
 # Never on the wire: connecting, or waiting for a connection, came to nothing.
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
@@ -66,7 +65,9 @@ class Graph:
     ) -> None:
         """``share`` is the part of the application's calls in a second that are for this object."""
         self._door = _Door(settings, clock, transport)
-        pace = Pace(settings.requests_per_second * share, sleep)
+        per_second = settings.requests_per_second * share
+        pace = Pace(per_second, sleep)
+        self._filled = Packing.for_pace(per_second)
         self._batches = Batches(self._door, pace, clock, settings.max_wait_seconds, sleep)
         self._runner = asyncio.Runner()
         self._root = httpx.URL(settings.graph_url)
@@ -113,7 +114,7 @@ class Graph:
         Never more than four calls to a mailbox are under way. None is begun after ``until``:
         what is left then is answered with Throttled.
         """
-        replies = self._runner.run(self._batches.carry_out(calls, _FILLED, until))
+        replies = self._runner.run(self._batches.carry_out(calls, self._filled, until))
         return [
             reply if isinstance(reply, MailboxError) else _parsed_or_error(answer, reply, call)
             for call, reply in zip(calls, replies, strict=True)
@@ -197,17 +198,16 @@ class _Door:
     async def _send(self, call: Call, token: str) -> Reply:
         url = self._root + call.path
         headers = {"Authorization": f"Bearer {token}", **call.headers}
+        seconds = self._timeout * call.times_as_long
         try:
-            response = await self._http.request(
-                call.method,
-                url,
-                headers=headers,
-                json=call.body,
-                timeout=self._timeout * call.times_as_long,
-            )
+            # httpx counts each wait by itself; a change must be over before its lease is.
+            async with asyncio.timeout(seconds if call.changing else None):
+                response = await self._http.request(
+                    call.method, url, headers=headers, json=call.body, timeout=seconds
+                )
         except _NEVER_SENT as error:
             raise unreachable(url, error) from error
-        except (httpx.RequestError, OSError) as error:  # OSError: TLS that broke on the way
+        except (httpx.RequestError, OSError) as error:  # OSError: out of time, or broken TLS
             raise OutcomeUnknown(type(error).__name__) from error
         return Reply(response.status_code, response.headers, response.content)
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Final
 
@@ -36,6 +36,9 @@ _APART: Final = timedelta(hours=1)
 """The tables' times of one message differ by less."""
 _SETTLED: Final = timedelta(minutes=30)
 """How long a message without the rows it should have elsewhere is left for a later query."""
+_TOO_LARGE: Final = "result size"
+"""In the message of a 400 where the rows have too many bytes, however few they are:
+learn.microsoft.com/defender-endpoint/api/run-advanced-query-api."""
 _OBJECT_ID: Final = re.compile(r"[0-9A-Za-z-]{1,64}")
 # learn.microsoft.com/defender-xdr/advanced-hunting-emailevents-table, "ThreatTypes"
 _THREATS: Final = {
@@ -87,7 +90,9 @@ class AdvancedHunting:
         self._clock = clock
         self._start: datetime | None = None
         self._prepared: frozenset[str] = frozenset()
-        self._told: dict[str, list[DescribedMessage]] = {}
+        self._told: Mapping[str, list[DescribedMessage]] = {}
+        self._refused: Mapping[str, MailboxError] = {}
+        """By the id of a mailbox, why nothing could be asked for it."""
 
     def prepare(self, mailboxes: Sequence[Mailbox], start: datetime) -> None:
         now = self._clock()
@@ -95,16 +100,24 @@ class AdvancedHunting:
             log.warning("advanced hunting keeps 30 days: mail before %s is not seen", now - KEPT)
         told: defaultdict[str, list[DescribedMessage]] = defaultdict(list)
         ids = sorted({one.mailbox_id for one in mailboxes if _OBJECT_ID.fullmatch(one.mailbox_id)})
+        self._start, self._told, self._refused = start, told, {}
+        self._prepared = frozenset(one.mailbox_id for one in mailboxes)
         for first in range(0, len(ids), _MAILBOXES_A_QUERY):
             whose = ids[first : first + _MAILBOXES_A_QUERY]
-            for mailbox_id, described in self._described(whose, max(start, now - KEPT), now):
-                told[mailbox_id].append(described)
-        self._start, self._told = start, dict(told)
-        self._prepared = frozenset(one.mailbox_id for one in mailboxes)
+            try:
+                described = list(self._described(whose, max(start, now - KEPT), now))
+            except MailboxError as error:
+                # Not asked again mailbox by mailbox: the tenant has few queries a minute.
+                self._refused = dict.fromkeys(ids[first:], error)
+                raise
+            for mailbox_id, one in described:
+                told[mailbox_id].append(one)
 
     def of(self, mailbox: Mailbox, start: datetime) -> Iterable[DescribedMessage]:
         if mailbox.mailbox_id not in self._prepared or self._start is None or start < self._start:
             self.prepare([mailbox], start)
+        if mailbox.mailbox_id in self._refused:
+            raise self._refused[mailbox.mailbox_id]
         told = self._told.get(mailbox.mailbox_id, ())
         return (one for one in told if one.received_at >= start)
 
@@ -174,14 +187,21 @@ class AdvancedHunting:
     ) -> list[dict[str, Any]]:
         """All rows. Where one second has too many they are ``cut``, or else it is an error: of
         messages none may go missing, and one message full of URLs may not stop all others."""
-        rows = self._ask(f"{query(start, end)} | take {_MOST_ROWS}")
-        if len(rows) < _MOST_ROWS:
+        rows: list[dict[str, Any]] = []
+        too_large: MailboxError | None = None
+        try:
+            rows = self._ask(f"{query(start, end)} | take {_MOST_ROWS}")
+        except MailboxError as error:
+            if type(error) is not MailboxError or _TOO_LARGE not in str(error).lower():
+                raise
+            too_large = error
+        if too_large is None and len(rows) < _MOST_ROWS:
             return rows
         if end - start <= _SHORTEST and cut:
             log.warning("of a flood of URLs or attachments in one second only some are seen")
             return rows
         if end - start <= _SHORTEST:
-            raise MailboxError(
+            raise too_large or MailboxError(
                 f"more than {_MOST_ROWS} rows of advanced hunting within a second: use fewer "
                 "mailboxes a task (RETRACT_MAX_SHARDS)"
             )

@@ -29,7 +29,7 @@ from retract.mailboxes.microsoft365.messages import (
     path_of,
 )
 from retract.mailboxes.microsoft365.reading import Manner, Microsoft365Reading
-from retract.mailboxes.protocol import MailboxReading
+from retract.mailboxes.protocol import MOST_FOUND, MailboxReading
 from retract.mailboxes.settings import Microsoft365Settings
 from retract.mailboxes.watched import Watched
 from retract.model import (
@@ -48,7 +48,6 @@ from retract.model import (
 from retract.observables.mime import extract
 from retract.policy import SoftDeleteFolder
 
-_FOUND_AT_MOST = "25"
 _LONGEST_MESSAGE_ID = 998
 """A line of a header has no more characters (RFC 5322, 2.1.1)."""
 
@@ -249,7 +248,7 @@ def _search(copy: Copy) -> Call:
     query = {
         **SEARCH_QUERY,
         "$filter": f"internetMessageId eq {text(copy.internet_message_id)}",
-        "$top": _FOUND_AT_MOST,
+        "$top": str(MOST_FOUND),
     }
     path = with_query(f"/users/{segment(copy.mailbox_id)}/messages", **query)
     return Call("GET", path, f"search the mail of {copy.mailbox}", copy.mailbox_id)

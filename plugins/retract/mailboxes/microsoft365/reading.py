@@ -174,7 +174,7 @@ class Microsoft365Reading:
         """Folder id → the service's own name."""
         self._tokens: dict[str, str] = {}
         self._unfollowed: set[str] = set()
-        """Folders without a token that the next reading is to take for new ones."""
+        """Folders without a token, of which the next reading is to make a first round."""
         self._followed: set[str] = set()
         """Links to next pages."""
         self._more: list[Questions] = []
@@ -201,7 +201,8 @@ class Microsoft365Reading:
                 has_children=bool(row.children) if (row := self._tree.get(folder_id)) else False,
             )
             for folder_id in {**self._tree, **self._names}
-            if folder_id not in self._unfollowed
+            # A name is asked for once, and without it nobody knows what was sent, or is junk.
+            if folder_id not in self._unfollowed or folder_id in self._names
         )
         until = self._now if self._cursor else min(self._window.end, self._now)
         cursor = Cursor(read_until=until, folders=tracked, pending=self._pending)
@@ -264,7 +265,7 @@ class Microsoft365Reading:
                 yield self._listed_folders(self._below(folder.id, "childFolders"))
         self._tokens = {folder.id: folder.token for folder in cursor.folders}
         for folder in cursor.folders:
-            if folder.token:
+            if folder.token or folder.name in _PLACES:
                 yield self._changes(folder.id, folder.token)
         yield from self._listings(max(self._since, cursor.read_until - _OVERLAP))
         for message_id, tries in cursor.pending.items():
@@ -435,8 +436,15 @@ class Microsoft365Reading:
             self._hear([answer.root])
         elif isinstance(answer, TenantUnreachable):
             self._pending[message_id] = tries
-        elif not isinstance(answer, MessageNotFound):
+        elif isinstance(answer, _NOT_NOW):
             raise answer
+        elif not isinstance(answer, MessageNotFound):
+            # Refused for this one message's sake: that must not keep the others from being read.
+            self._has_news = True
+            if tries + 1 < _TRIES:
+                self._pending[message_id] = tries + 1
+            else:
+                _LOG.warning("%s: a message is given up: %s", self._who, answer)
 
     def _call(self, path: str, prefer: str = "") -> Call:
         task = f"list the messages of {self._who}"

@@ -13,7 +13,7 @@ from retract.orchestration import clock
 from retract.orchestration.response.pinned import open_ledger
 from retract.orchestration.response.providers import Providers, share_of
 from retract.orchestration.response.shards import Shard
-from retract.orchestration.retries import ShardFailed
+from retract.orchestration.retries import ShardFailed, add_failure
 from retract.orchestration.runs import Acted, RunFolder, part_file
 
 log = logging.getLogger(__name__)
@@ -47,7 +47,8 @@ def act(settings: Settings, path: str, shard: Shard) -> dict[str, int]:
                 provider = providers.of(connection)
             except ConfigurationError as error:
                 log.error("%s: %s", connection, error)
-                failures |= dict.fromkeys(addresses.values(), error)
+                for address in addresses.values():
+                    add_failure(failures, address, connection, error)
                 continue
             results = act_on_mailboxes(
                 to_do, provider, ledger, part.run_id, clock.utc_now, lease=lease
@@ -56,7 +57,8 @@ def act(settings: Settings, path: str, shard: Shard) -> dict[str, int]:
                 counts.update(result.counts)
                 if result.problem:
                     log.error("%s: %s", addresses[key], result.problem)
-                    failures[addresses[key]] = result.error or MailboxError(result.problem)
+                    why = result.error or MailboxError(result.problem)
+                    add_failure(failures, addresses[key], connection, why)
     folder.write(part_file("acted", shard["index"]), Acted(counts=counts))
     log.info("%s", ", ".join(f"{n} {state}" for state, n in counts.items()) or "nothing to do")
     if failures:

@@ -21,7 +21,7 @@ from retract.orchestration.response.shards import (
     padded,
     shards_of,
 )
-from retract.orchestration.retries import ShardFailed
+from retract.orchestration.retries import ShardFailed, add_failure
 from retract.orchestration.runs import (
     Collected,
     Listing,
@@ -109,7 +109,7 @@ def collect(settings: Settings, path: str, shard: Shard) -> int:
                 providers, mailbox, run, known.pop(mailbox), watermarks.get(mailbox), harvest
             )
             if error:
-                failures[entry.address] = error
+                add_failure(failures, entry.address, entry.connection, error)
         harvest.commit(finished=not failures)
     if failures:
         raise ShardFailed(failures)
@@ -142,8 +142,8 @@ def _done_before(folder: RunFolder, index: int) -> tuple[Collected, ...]:
     if not (folder.path / file).exists():
         return ()
     earlier = folder.read(file, ShardCollected)
-    folder.forget(file)
     if earlier.finished:
+        folder.forget(file)
         return ()
     return tuple(one for one in earlier.mailboxes if not one.problem)
 
