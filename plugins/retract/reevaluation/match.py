@@ -42,6 +42,10 @@ READING: Final = ("copy_id", "extractor_version")
 FEW: Final = 200_000
 """Keys up to which Parquet's reader is asked for them, so that it decodes little else."""
 
+KEPT: Final = 500_000
+"""Rows of observables up to which they are kept in memory, and not read twice: a value of half the
+mail has millions."""
+
 LISTED: Final = (*LOOKUP, "exact_only")
 """What of an indicator decides what it meets."""
 
@@ -204,7 +208,10 @@ def _stored_lookups(
     days = met["delivery_date"].unique().to_list()
     there = observables.filter(pl.col("delivery_date").is_in(days))
     seen = with_one_of(there, "value_key", met["value_key"].unique())
-    # Read twice, and not kept: a value of half the mail has millions of rows.
+    seen = seen.select(*READING, "delivery_date", "type", "value")
+    kept = seen.head(KEPT + 1).collect(engine="streaming")
+    if kept.height <= KEPT:
+        seen = kept.lazy()
     values = seen.select("type", "value").unique().collect(engine="streaming")
     means = _lookups(values).lazy().join(listed.lazy(), on="key", how="inner").filter(is_meant)
     yield seen.join(means, on=["type", "value"], how="inner").select(FOUND)
