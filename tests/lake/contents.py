@@ -80,3 +80,13 @@ def url_of(lake: Lake) -> str:
 def opened(lake: Lake, of: Table) -> DeltaTable:
     """One of its tables, as Delta has it."""
     return DeltaTable(lake._tables.url(of))
+
+
+def remove_what_is_not_needed(lake: Lake, of: Table) -> None:
+    """Remove the files that only earlier versions of a table need, as once their time is over."""
+    newest = opened(lake, of)
+    needed = set(lake._tables.files(of, newest)["file"])
+    folder = Path(lake._tables.url(of))
+    for file in folder.glob("*/*.parquet"):
+        if file.parent.name != "_delta_log" and str(file) not in needed:
+            file.unlink()

@@ -6,10 +6,9 @@ from tempfile import TemporaryDirectory
 
 import polars as pl
 import pytest
-from deltalake import DeltaTable
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.lake.contents import NOW, indicators, message, opened
+from tests.lake.contents import NOW, indicators, message, opened, remove_what_is_not_needed
 
 from retract.errors import LakeError
 from retract.lake import mail, upkeep
@@ -133,16 +132,12 @@ def test_of_indicators_the_files_of_untouched_sources_are_kept(lake):
 # --- what cannot be told any more ---
 
 
-def vacuum(table: DeltaTable) -> None:
-    table.vacuum(0, dry_run=False, enforce_retention_duration=False, full=True)
-
-
 def test_files_that_left_the_store_are_a_clear_error_before_anything_is_read(lake):
     lake.add_messages([message(1)], NOW)
     first = lake.versions().messages
     lake.add_messages([message(1, version=2)], NOW)
     second = lake.versions().messages
-    vacuum(opened(lake, MESSAGES_TABLE))
+    remove_what_is_not_needed(lake, MESSAGES_TABLE)
     newest = lake.versions().messages
 
     with pytest.raises(LakeError, match=f"messages: version {first} or {newest} cannot be read"):
@@ -155,7 +150,7 @@ def test_files_that_left_the_store_are_a_clear_error_before_anything_is_read(lak
 def test_indicators_whose_files_left_the_store_are_a_clear_error(lake):
     first = lake.replace_indicators(indicators("a"))
     lake.replace_indicators(indicators("b"))
-    vacuum(opened(lake, INDICATORS_TABLE))
+    remove_what_is_not_needed(lake, INDICATORS_TABLE)
     with pytest.raises(LakeError, match="indicators: version"):
         lake.indicators_between(first, lake.versions().indicators)
 

@@ -166,7 +166,7 @@ def test_joining_the_counts_early_changes_no_count(rows, until):
     shape = HELD_BACK_COUNTS_TABLE.empty().schema
     frame = pl.DataFrame(
         [
-            (day, "" if whole else "url", 0 if whole else key, copies, 0, version, whole)
+            (day, "" if whole else "url", 0 if whole else key, copies, 0, whole, "id", version)
             for day, key, copies, version, whole in rows
         ],
         schema=shape,
@@ -248,6 +248,25 @@ def test_versions_that_are_not_there_are_refused(filled, one):
     with pytest.raises(LakeError, match="the table was replaced while it was matched"):
         filled.add_coverage({FIFTH: one})
     assert filled.coverage(DAYS) == {}
+
+
+def test_of_messages_that_were_taken_away_nothing_is_known_any_more(filled, tmp_path):
+    """They are collected again, and their versions counted anew."""
+    filled.add_findings(hit(1), suspects(message(1), message(2)), 3)
+    filled.replace_held_back_counts([FIFTH], counts((FIFTH, 1, 4)), 3)
+    for table in MAIL_TABLES:
+        shutil.rmtree(tmp_path / "lake" / table.name)
+    assert filled.suspects(DAYS, 9).collect().is_empty()
+    filled.add_messages([message(1)], NOW)
+    assert filled.suspects(DAYS, 9).collect().is_empty()
+    assert known(filled) == {}
+
+    filled.add_findings(NO_HITS, suspects(message(1)), 1)
+    filled.replace_held_back_counts([FIFTH], counts((FIFTH, 1, 2)), 1)
+    filled.compact()
+    assert filled.suspects(DAYS, 1).collect()["message_id"].to_list() == ["m1"]
+    assert known(filled) == {(FIFTH, 1): 2}
+    assert filled.scan_hits(DAYS).collect().height == 1, "what was read does not change"
 
 
 # --- side by side ---

@@ -12,14 +12,15 @@ from pathlib import Path
 import polars as pl
 import pytest
 from deltalake import DeltaTable, write_deltalake
-from tests.lake.contents import ANN, MONTH, NOW, everything
+from tests.lake import contents
+from tests.lake.contents import ANN, MONTH, NOW, everything, opened, remove_what_is_not_needed
 
 import retract
 from retract.errors import LakeError, TenantUnreachable
 from retract.lake import delta, mail
 from retract.lake.frames import lookups_frame
 from retract.lake.tables import LOOKUPS_TABLE, MAIL_TABLES, MESSAGES_TABLE, OBSERVABLES_TABLE, Table
-from retract.model import Watermark, Window
+from retract.model import CollectedMessage, Watermark, Window
 
 # --- adding ---
 
@@ -219,6 +220,28 @@ def test_the_rows_of_each_day_are_told_without_reading_them(lake, message, tmp_p
     assert rows == {**counts, date(2026, 1, 9): 0}
     sixth = Window(datetime(2026, 1, 5, 23, tzinfo=UTC), datetime(2026, 1, 7, tzinfo=UTC))
     assert rows.keys() & lake.rows_by_day(versions, sixth).keys() == {date(2026, 1, 5)}
+
+
+@pytest.mark.parametrize("table", MAIL_TABLES, ids=lambda table: table.name)
+def test_a_version_whose_files_are_gone_is_a_clear_error_before_it_is_read(lake, table):
+    lake.add_messages([message_of(day) for day in (4, 5)], NOW)
+    pinned = lake.versions()
+    lake.add_messages([message_of(5, 1)], NOW)
+    opened(lake, table).delete("delivery_date = '2026-01-05'")
+    remove_what_is_not_needed(lake, table)
+
+    gone = f"{table.name}: version 1 cannot be read any more: its files were removed after 36 hours"
+    with pytest.raises(LakeError, match=gone):
+        lake.mail_of(pinned, [date(2026, 1, 5)])
+    scan = getattr(lake, f"scan_{table.name}")
+    with pytest.raises(LakeError, match=gone):
+        scan(1, MONTH)
+    fourth = lake.mail_of(pinned, [date(2026, 1, 4)])
+    assert fourth.messages.collect().height == 1, "a day that is still there can be read"
+
+
+def message_of(day: int, number: int = 0) -> CollectedMessage:
+    return contents.message(10 * number + day, received_at=datetime(2026, 1, day, tzinfo=UTC))
 
 
 def test_an_empty_table_has_no_days(lake):

@@ -105,17 +105,18 @@ class DeltaTables:
             files, glob=False, hive_partitioning=False, storage_options=self._storage_options
         )
 
-    def require_files(self, table: Table, version: int) -> None:
+    def require_files(self, table: Table, version: int, where: pl.Expr | None = None) -> None:
         """Raises LakeError when files of this version have left the store.
 
-        Delta's log remembers versions longer than their files are kept.
+        Delta's log remembers versions longer than their files are kept. ``where`` is a filter of
+        the columns by which the table is partitioned.
         """
         newest, there = self.open(table), self.open(table, version)
         if newest is None or there is None or newest.version() == version:
             return
-        stay = set(self.files(table, newest)["file"])
-        gone = set(self.files(table, there)["file"]) - stay
-        self.require(table, gone, f"version {version}")
+        stay, files = self.files(table, newest), self.files(table, there)
+        gone = files.filter(True if where is None else where).join(stay, on="file", how="anti")
+        self.require(table, gone["file"].to_list(), f"version {version}")
 
     def require(self, table: Table, files: Collection[str], what: str) -> None:
         """Raises LakeError when one of these files of ``what`` has left the store."""

@@ -42,8 +42,7 @@ class FindingsPart(PartOfLake):
     ) -> None:
         """Add hits, and the messages rows of ``messages_version`` that are suspects by them."""
         self._append(HITS_TABLE, hits)
-        found_in = pl.lit(messages_version, pl.Int64).alias("messages_version")
-        self._append(SUSPECTS_TABLE, suspects.with_columns(found_in))
+        self._append(SUSPECTS_TABLE, suspects.with_columns(self._found_in(messages_version)))
 
     def scan_hits(self, days: Collection[date]) -> pl.LazyFrame:
         """The hits of these days' copies; some may come twice."""
@@ -54,7 +53,7 @@ class FindingsPart(PartOfLake):
         that was there in ``messages_version``."""
         order = (pl.col("extractor_version"), pl.col("messages_version"))
         return (
-            self._newest(SUSPECTS_TABLE, days)
+            self._of_messages(self._newest(SUSPECTS_TABLE, days))
             .filter(pl.col("messages_version") <= messages_version)
             .sort(*order, descending=True)
             .unique("copy_id", keep="first", maintain_order=True)
@@ -83,9 +82,8 @@ class FindingsPart(PartOfLake):
 
         Some may be of lookups that are not held back any more.
         """
-        return newest_counts(self._newest(HELD_BACK_COUNTS_TABLE, days)).select(
-            *_HELD, "copies", "exactly"
-        )
+        rows = self._of_messages(self._newest(HELD_BACK_COUNTS_TABLE, days))
+        return newest_counts(rows).select(*_HELD, "copies", "exactly")
 
     # --- coverage ---
 
@@ -151,7 +149,12 @@ class FindingsPart(PartOfLake):
             (
                 compact_days(tables, HITS_TABLE, at_least),
                 compact_days(tables, SUSPECTS_TABLE, at_least),
-                compact_days(tables, HELD_BACK_COUNTS_TABLE, at_least, kept_counts),
+                compact_days(
+                    tables,
+                    HELD_BACK_COUNTS_TABLE,
+                    at_least,
+                    lambda rows: kept_counts(self._of_messages(rows)),
+                ),
                 compact_whole(tables, COVERAGE_TABLE, at_least, self._usable_coverage),
             )
         )
@@ -176,11 +179,18 @@ class FindingsPart(PartOfLake):
         self, counts: pl.DataFrame, messages_version: int, *marks: pl.DataFrame
     ) -> None:
         rows = counts.select(*_HELD, "copies", "exactly").with_columns(whole=pl.lit(False))
-        version = pl.lit(messages_version, pl.Int64).alias("messages_version")
-        self._append(
-            HELD_BACK_COUNTS_TABLE,
-            pl.concat([rows, *marks], how="vertical_relaxed").with_columns(version),
-        )
+        rows = pl.concat([rows, *marks], how="vertical_relaxed")
+        self._append(HELD_BACK_COUNTS_TABLE, rows.with_columns(self._found_in(messages_version)))
+
+    def _found_in(self, messages_version: int) -> list[pl.Expr]:
+        return [
+            pl.lit(_id(self._tables.open(MESSAGES_TABLE))).alias("messages_table"),
+            pl.lit(messages_version, pl.Int64).alias("messages_version"),
+        ]
+
+    def _of_messages(self, rows: pl.LazyFrame) -> pl.LazyFrame:
+        """Those that were found in the messages table that is there."""
+        return rows.filter(pl.col("messages_table") == _id(self._tables.open(MESSAGES_TABLE)))
 
     def _ids(self) -> tuple[str, str]:
         """Which tables these are, without the indicators and with them."""

@@ -7,7 +7,7 @@ committed before its message row, so a reader that sees the row sees them too.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 from zlib import crc32
@@ -136,30 +136,34 @@ class MailPart(PartOfLake):
         )
 
     def scan_messages(self, version: int | None, window: Window) -> pl.LazyFrame:
-        """The copies delivered in the window."""
-        return self._tables.scan(MESSAGES_TABLE, version).filter(
-            _days(window), pl.col("received_at") >= window.start, pl.col("received_at") < window.end
+        """The copies delivered in the window.
+
+        This and the like raise LakeError for a version that is too old: `expire` takes its files
+        away.
+        """
+        return self._scan(MESSAGES_TABLE, version, _days(window)).filter(
+            pl.col("received_at") >= window.start, pl.col("received_at") < window.end
         )
 
     def scan_observables(self, version: int | None, window: Window) -> pl.LazyFrame:
         """The observables of the days the window touches: join them with the messages."""
-        return self._tables.scan(OBSERVABLES_TABLE, version).filter(_days(window))
+        return self._scan(OBSERVABLES_TABLE, version, _days(window))
 
     def scan_lookups(self, version: int | None, window: Window) -> pl.LazyFrame:
         """The lookups of the days the window touches."""
-        return self._tables.scan(LOOKUPS_TABLE, version).filter(_days(window))
+        return self._scan(LOOKUPS_TABLE, version, _days(window))
 
-    def mail_of(self, versions: LakeVersions, days: Sequence[date]) -> MailOfDays:
+    def mail_of(self, versions: LakeVersions, days: Collection[date]) -> MailOfDays:
         """All that was delivered on these days (UTC)."""
         of_days = pl.col("delivery_date").is_in(list(days))
         return MailOfDays(
-            self._tables.scan(MESSAGES_TABLE, versions.messages).filter(of_days),
-            self._tables.scan(OBSERVABLES_TABLE, versions.observables).filter(of_days),
-            self._tables.scan(LOOKUPS_TABLE, versions.lookups).filter(of_days),
+            self._scan(MESSAGES_TABLE, versions.messages, of_days),
+            self._scan(OBSERVABLES_TABLE, versions.observables, of_days),
+            self._scan(LOOKUPS_TABLE, versions.lookups, of_days),
         )
 
     def messages_between(
-        self, earlier: int | None, version: int | None, days: Sequence[date]
+        self, earlier: int | None, version: int | None, days: Collection[date]
     ) -> Between:
         """What differs between two versions of these days' messages.
 
@@ -177,6 +181,12 @@ class MailPart(PartOfLake):
         return {day: lookups.get(day, 0) for day in rows}
 
     # --- below the face ---
+
+    def _scan(self, table: Table, version: int | None, days: pl.Expr) -> pl.LazyFrame:
+        rows = self._tables.scan(table, version).filter(days)
+        if version is not None:
+            self._tables.require_files(table, version, days)
+        return rows
 
     def _days_of(self, table: Table, version: int | None, window: Window) -> dict[date, int]:
         """The days of a version that the window touches, in order, each with its rows."""

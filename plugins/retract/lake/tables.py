@@ -177,26 +177,35 @@ becomes of the indicator. What is there twice counts once.
 ``observable`` where there is one. ``all_met`` are all values that have the lookup.
 """
 
-SUSPECTS: Final = MESSAGES.append(pa.field("messages_version", pa.int64(), nullable=False))
+_FOUND_IN: Final = _schema(messages_table=_TEXT, messages_version=pa.int64())
+
+SUSPECTS: Final = pa.schema([*MESSAGES, *_FOUND_IN])
 """The messages rows of the copies that have a hit, were delivered as something to act on, or had
-either in an earlier reading; ``messages_version`` is the version they were found in. A run
-decides on these alone, and need not look at any other mail. What is there twice counts once.
+either in an earlier reading. A run decides on these alone, and need not look at any other mail.
+What is there twice counts once.
+
+``messages_version`` is the version they were found in, of the table with the id
+``messages_table``: of one that was taken away nothing is known any more.
 """
 
-HELD_BACK_COUNTS: Final = _schema(
-    delivery_date=pa.date32(),
-    type=_TEXT,
-    key=pa.int64(),
-    copies=pa.int64(),
-    exactly=pa.int64(),
-    messages_version=pa.int64(),
-    whole=pa.bool_(),
+HELD_BACK_COUNTS: Final = pa.schema(
+    [
+        *_schema(
+            delivery_date=pa.date32(),
+            type=_TEXT,
+            key=pa.int64(),
+            copies=pa.int64(),
+            exactly=pa.int64(),
+            whole=pa.bool_(),
+        ),
+        *_FOUND_IN,
+    ]
 )
 """How many of a day's copies have a lookup that is held back, and how many exactly so.
 
-They were counted in ``messages_version``. A row that is ``whole`` counts nothing: it says that
-all that was held back was counted in that version anew, and that earlier counts are void. Of
-several counts of a key the one of the newest version counts.
+They were counted in ``messages_version`` of ``messages_table``. A row that is ``whole`` counts
+nothing: it says that all that was held back was counted in that version anew, and that earlier
+counts are void. Of several counts of a key the one of the newest version counts.
 """
 
 COVERAGE: Final = _schema(
@@ -358,7 +367,7 @@ SUSPECTS_TABLE: Final = Table(
     keep_hours=KEEP_HOURS,
     statistics=("received_at", "messages_version"),
     sort_by=("messages_version",),
-    unique_by=_READING,
+    unique_by=("messages_table", *_READING),
 )
 HELD_BACK_COUNTS_TABLE: Final = Table(
     "held_back_counts",
