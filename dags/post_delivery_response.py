@@ -2,6 +2,9 @@
 
 open_run → list_mailboxes[connection] → shard_mailboxes → collect[shard] → pin → match[days]
 → make_plan → act[shard] → report
+
+pin fixes the lake's versions. match looks at what is new since each of the window's days was last
+matched, so most of its tasks end at once; make_plan decides on all that was ever found.
 """
 
 from __future__ import annotations
