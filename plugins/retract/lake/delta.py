@@ -78,14 +78,24 @@ class DeltaTables:
 
     # --- reading ---
 
-    def scan(self, table: Table, version: int | None) -> pl.LazyFrame:
-        """The rows of a version; none where the version is None. Raises LakeError without it."""
+    def scan(self, table: Table, version: int | None, where: pl.Expr | None = None) -> pl.LazyFrame:
+        """The rows of a version; none where the version is None.
+
+        ``where`` is a filter of the columns by which the table is partitioned. Raises LakeError
+        when there is no such version, and when files of it have left the store: Delta's log
+        remembers versions longer than their files are kept.
+        """
         if version is None:
             return table.empty().lazy()
-        there = self.open(table, version)
-        if there is None:
+        there, newest = self.open(table, version), self.open(table)
+        if there is None or newest is None:
             raise LakeError(f"{table.name}: there is no such table at {self.url(table)}")
-        return pl.scan_delta(there)
+        if newest.version() != version:
+            files = self.files(table, there).filter(True if where is None else where)
+            gone = files.join(self.files(table, newest), on="file", how="anti")
+            self.require(table, gone["file"].to_list(), f"version {version}")
+        rows = pl.scan_delta(there)
+        return rows if where is None else rows.filter(where)
 
     def scan_newest(self, table: Table) -> pl.LazyFrame:
         """The rows as they are now; none where the table is not there yet."""
@@ -104,19 +114,6 @@ class DeltaTables:
         return pl.scan_parquet(
             files, glob=False, hive_partitioning=False, storage_options=self._storage_options
         )
-
-    def require_files(self, table: Table, version: int, where: pl.Expr | None = None) -> None:
-        """Raises LakeError when files of this version have left the store.
-
-        Delta's log remembers versions longer than their files are kept. ``where`` is a filter of
-        the columns by which the table is partitioned.
-        """
-        newest, there = self.open(table), self.open(table, version)
-        if newest is None or there is None or newest.version() == version:
-            return
-        stay, files = self.files(table, newest), self.files(table, there)
-        gone = files.filter(True if where is None else where).join(stay, on="file", how="anti")
-        self.require(table, gone["file"].to_list(), f"version {version}")
 
     def require(self, table: Table, files: Collection[str], what: str) -> None:
         """Raises LakeError when one of these files of ``what`` has left the store."""

@@ -23,10 +23,7 @@ class IndicatorsPart(PartOfLake):
 
         Raises LakeError for a version that is too old: `expire` takes its files away.
         """
-        rows = self._tables.scan(INDICATORS_TABLE, version)
-        if version is not None:
-            self._tables.require_files(INDICATORS_TABLE, version)
-        return rows
+        return self._tables.scan(INDICATORS_TABLE, version)
 
     def indicators_between(self, earlier: int | None, version: int | None) -> Between:
         """What differs between two versions; with None for one, the other whole.

@@ -141,25 +141,25 @@ class MailPart(PartOfLake):
         This and the like raise LakeError for a version that is too old: `expire` takes its files
         away.
         """
-        return self._scan(MESSAGES_TABLE, version, _days(window)).filter(
+        return self._tables.scan(MESSAGES_TABLE, version, _days(window)).filter(
             pl.col("received_at") >= window.start, pl.col("received_at") < window.end
         )
 
     def scan_observables(self, version: int | None, window: Window) -> pl.LazyFrame:
         """The observables of the days the window touches: join them with the messages."""
-        return self._scan(OBSERVABLES_TABLE, version, _days(window))
+        return self._tables.scan(OBSERVABLES_TABLE, version, _days(window))
 
     def scan_lookups(self, version: int | None, window: Window) -> pl.LazyFrame:
         """The lookups of the days the window touches."""
-        return self._scan(LOOKUPS_TABLE, version, _days(window))
+        return self._tables.scan(LOOKUPS_TABLE, version, _days(window))
 
     def mail_of(self, versions: LakeVersions, days: Collection[date]) -> MailOfDays:
         """All that was delivered on these days (UTC)."""
         of_days = pl.col("delivery_date").is_in(list(days))
         return MailOfDays(
-            self._scan(MESSAGES_TABLE, versions.messages, of_days),
-            self._scan(OBSERVABLES_TABLE, versions.observables, of_days),
-            self._scan(LOOKUPS_TABLE, versions.lookups, of_days),
+            self._tables.scan(MESSAGES_TABLE, versions.messages, of_days),
+            self._tables.scan(OBSERVABLES_TABLE, versions.observables, of_days),
+            self._tables.scan(LOOKUPS_TABLE, versions.lookups, of_days),
         )
 
     def messages_between(
@@ -181,12 +181,6 @@ class MailPart(PartOfLake):
         return {day: lookups.get(day, 0) for day in rows}
 
     # --- below the face ---
-
-    def _scan(self, table: Table, version: int | None, days: pl.Expr) -> pl.LazyFrame:
-        rows = self._tables.scan(table, version).filter(days)
-        if version is not None:
-            self._tables.require_files(table, version, days)
-        return rows
 
     def _days_of(self, table: Table, version: int | None, window: Window) -> dict[date, int]:
         """The days of a version that the window touches, in order, each with its rows."""
