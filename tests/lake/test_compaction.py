@@ -192,3 +192,10 @@ def test_days_are_crowded_by_their_small_files(lake):
     assert compaction.crowded_days(table, 3) == [date(2026, 1, 5)]
     assert compaction.crowded_days(table, 1) == [date(2026, 1, 5), date(2026, 1, 6)]
     assert compaction.crowded_days(table, 4) == []
+
+
+def test_a_day_of_which_nothing_counts_any_more_is_emptied(lake, monkeypatch):
+    lake.add_messages([message(1)], NOW)
+    lake.add_messages([message(2), message(3, received_at=NOW)], NOW)
+    compact_days(lake._tables, LOOKUPS_TABLE, 2, lambda rows: rows.clear())
+    assert everything(lake)[2]["delivery_date"].unique().to_list() == [NOW.date()]
