@@ -11,7 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from queue import Queue
 from threading import Thread
 
@@ -134,6 +134,7 @@ class Known:
     """The versions of the lake at some time, and what they hold."""
 
     versions: LakeVersions
+    forgotten_before: date
     messages: dict[str, CollectedMessage]
     indicators: list[dict[str, object]]
 
@@ -371,7 +372,7 @@ class Evaluations(RuleBasedStateMachine):
 
     def known(self) -> Known:
         rows = [row for of_source in self.indicators.values() for row in of_source.values()]
-        known = Known(self.lake.versions(), dict(self.messages), rows)
+        known = Known(self.lake.versions(), self.lake.kept_since(), dict(self.messages), rows)
         self.pins.append(known)
         return known
 
@@ -386,13 +387,17 @@ class Evaluations(RuleBasedStateMachine):
         self.check(run)
 
     def check(self, run: Run) -> None:
-        """Judged by its suspects and the hits, as by everything."""
+        """Judged by its suspects and the hits, as by everything that is not forgotten since."""
         lake, versions, window = self.lake, run.pin.versions, run.window
+        kept_since = lake.kept_since()
+        if run.known.forgotten_before < kept_since:
+            start = datetime.combine(kept_since, datetime.min.time(), UTC)
+            window = Window(min(max(window.start, start), window.end), window.end)
         days = [one.day for one in run.days]
         indicators = without_own(lake.scan_indicators(versions.indicators), run.pin.own_domains)
         messages = lake.scan_messages(versions.messages, window)
         suspects = still_there(
-            lake.suspects(days, run.pin.messages), messages, self.newest_extractor
+            lake.suspects(days, run.pin.messages), messages, self.newest_extractor, kept_since
         )
         received_at = pl.col("received_at")
         suspects = suspects.filter(received_at >= window.start, received_at < window.end).collect()
@@ -413,7 +418,7 @@ class Evaluations(RuleBasedStateMachine):
         assert decide(suspects, matches, POLICY, run.now) == decide(
             messages.collect(), full, POLICY, run.now
         )
-        if self.counts_are_exact and run.pin.messages == self.newest_pin:
+        if self.counts_are_exact and run.pin.messages == self.newest_pin and window == run.window:
             mail = Mail(*lake.mail_of(versions, days))
             counts = lake.scan_held_back_counts(days)
             assert held_back_hits(counts, indicators, run.now) == held_back_of(

@@ -20,7 +20,7 @@ from retract.errors import LakeError
 from retract.lake.between import between
 from retract.lake.compaction import COMPACT_FROM, compact_days
 from retract.lake.coverage import Between
-from retract.lake.delta import file_facts
+from retract.lake.delta import file_facts, kept_since
 from retract.lake.frames import lookups_frame, messages_frame, observables_frame
 from retract.lake.part import PartOfLake
 from retract.lake.tables import (
@@ -116,6 +116,14 @@ class MailPart(PartOfLake):
         seen = addresses.select(pl.col("mailbox").unique()).collect()["mailbox"]
         domains = (address.rpartition("@")[2].strip().lower() for address in seen if "@" in address)
         return frozenset(domain for domain in domains if domain)
+
+    def kept_since(self) -> date:
+        """The first day of deliveries that `expire` has left whole, as it is now.
+
+        Copies of earlier days may have been collected since.
+        """
+        there = self._tables.open(MESSAGES_TABLE)
+        return date.min if there is None else kept_since(there).date()
 
     def versions(self) -> LakeVersions:
         """The newest versions, to pin a run to."""

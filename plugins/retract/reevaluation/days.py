@@ -105,7 +105,8 @@ def pin(lake: Lake, window: Window) -> tuple[Pin, list[DayToMatch]]:
         own_domains = tuple(sorted(lake.mailbox_domains(versions.messages)))
     made = Pin(versions=versions, own_domains=own_domains)
     rows = lake.rows_by_day(versions, window)
-    coverage = lake.coverage(list(rows), made.messages)
+    kept_since = lake.kept_since()
+    coverage = lake.coverage([day for day in rows if day >= kept_since], made.messages)
     days = [
         DayToMatch(day=day, covered=coverage.get(day), rows=count)
         for day, count in sorted(rows.items())
@@ -142,11 +143,16 @@ class Matching:
                 yield done
 
     def _as_of_now(self, days: Sequence[DayToMatch]) -> list[DayToMatch]:
+        kept_since = self._lake.kept_since()
         coverage = self._lake.coverage([one.day for one in days], self._pin.messages)
-        return [
-            one.model_copy(update={"covered": max(one.covered, coverage.get(one.day), key=_extent)})
+        covered = {
+            # What was found of a day that is forgotten may be gone, though a run says that it
+            # is there which did not know. Its mail is little: what came late.
+            one.day: max(one.covered, coverage.get(one.day), key=_extent)
             for one in days
-        ]
+            if one.day >= kept_since
+        }
+        return [one.model_copy(update={"covered": covered.get(one.day)}) for one in days]
 
     # --- what is new ---
 

@@ -12,7 +12,7 @@ counts once. Which of them are matches now is decided by `retract.reevaluation.m
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import date, datetime
 from typing import Final, NamedTuple
 
 import polars as pl
@@ -152,18 +152,21 @@ def increment(
 
 
 def still_there(
-    suspects: pl.LazyFrame, messages: pl.LazyFrame, extractor_version: int
+    suspects: pl.LazyFrame, messages: pl.LazyFrame, extractor_version: int, kept_since: date
 ) -> pl.LazyFrame:
-    """Suspects, each copy's newest, without those of which the messages have another reading.
+    """Suspects, each copy's newest, without those that the messages do not have in that reading.
 
-    What was read by an older extractor is looked for: a run that was pinned before the copy was
-    read again may have come late, and not have known. Of the others that is certain.
+    Only what was read by an older extractor, or delivered before the lake's first whole day, is
+    looked for: a run that was pinned before the copy was read again, or forgotten, may have come
+    late, and not have known. Of the others it is certain.
     """
     is_old = pl.col("extractor_version") < extractor_version
-    old = suspects.filter(is_old).collect(engine="streaming")
-    days = old["delivery_date"].unique().to_list()
-    there = messages.filter(pl.col("delivery_date").is_in(days), is_old).select(READING)
-    return pl.concat([suspects.filter(~is_old), old.lazy().join(there, on=READING, how="semi")])
+    in_doubt = is_old | (pl.col("delivery_date") < kept_since)
+    doubtful = suspects.filter(in_doubt).collect(engine="streaming")
+    days = doubtful["delivery_date"].unique().to_list()
+    there = messages.filter(pl.col("delivery_date").is_in(days), in_doubt).select(READING)
+    found = doubtful.lazy().join(there, on=READING, how="semi")
+    return pl.concat([suspects.filter(~in_doubt), found])
 
 
 def _of(new: pl.LazyFrame, mail: Mail) -> tuple[pl.LazyFrame, pl.LazyFrame]:

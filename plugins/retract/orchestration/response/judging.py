@@ -71,7 +71,9 @@ def _gather(settings: Settings, folder: RunFolder) -> tuple[pl.DataFrame, pl.Dat
     days = [one.day for part in parts for one in part.days]
     indicators = pinned_indicators(lake, pin)
     messages = lake.scan_messages(pin.versions.messages, run.window)
-    known = still_there(lake.suspects(days, pin.messages), messages, EXTRACTOR_VERSION)
+    known = still_there(
+        lake.suspects(days, pin.messages), messages, EXTRACTOR_VERSION, lake.kept_since()
+    )
     suspects = judged_copies(folder, known).collect(engine="streaming")
     listed = in_force(indicators, run.started_at)
     matches = matches_of(suspects.lazy(), lake.scan_hits(days), listed)
