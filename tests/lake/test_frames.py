@@ -116,3 +116,15 @@ def test_a_null_where_none_may_be_is_refused(message):
     frame = messages_frame([message(1)], NOW).with_columns(subject=pl.lit(None, pl.String))
     with pytest.raises(LakeError, match="messages: rows of another shape"):
         MESSAGES_TABLE.rows(frame)
+
+
+def test_two_values_that_were_made_to_share_a_key_are_looked_up_both(message, monkeypatch):
+    key = lookup.key
+    values = ["https://good.example/a", "https://evil.example/b"]
+    monkeypatch.setattr(lookup, "key", lambda kind, text: 7 if text in values else key(kind, text))
+    seen = tuple(Observable(ObservableType.URL, value, "html") for value in values)
+
+    found = lookups_frame(observables_frame([message(1, observables=seen)]))
+
+    for text in ("good.example/a", "evil.example/b"):
+        assert key(ObservableType.URL, text) in found.filter(value_key=7)["key"]

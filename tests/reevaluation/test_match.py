@@ -22,6 +22,7 @@ from retract.model import (
 from retract.model import ObservableType as Type
 from retract.observables import lookup
 from retract.reevaluation import late_lookups
+from retract.reevaluation import match as matching
 from retract.reevaluation.match import MATCHES, full_match, in_force, meet
 
 NOW = datetime(2026, 1, 31, tzinfo=UTC)
@@ -254,6 +255,18 @@ def test_a_link_in_every_message_makes_no_more_rows_than_matches():
     listed = indicators((Type.URL, "https://evil.example/a/"), *[URL] * 10)
 
     assert match(read, listed).height == 200
+
+
+@pytest.mark.parametrize("bounds", [{"FEW": 0}, {"KEPT": 0}, {"FEW": 0, "KEPT": 0}])
+def test_however_many_keys_and_rows_there_are_the_matches_are_the_same(bounds, monkeypatch):
+    read = [message(f"m{number}", SEEN, URL, (Type.DOMAIN, "good.example")) for number in range(9)]
+    few = match(read, indicators(URL))
+
+    for name, bound in bounds.items():
+        monkeypatch.setattr(matching, name, bound)
+
+    assert few.height == 9
+    assert match(read, indicators(URL)).equals(few)
 
 
 @pytest.mark.parametrize("part", ["messages", "indicators", "both"])
