@@ -68,7 +68,7 @@ floors: $(DEV) ## Check that imports only go down (the floors in docs/architectu
 	@$(BIN)/lint-imports --no-cache --no-logo
 
 .PHONY: bench
-bench: $(DEV) ## Measure: extraction, URLs, feeds, matching, retractions, scale
+bench: $(DEV) ## Measure: extraction, URLs, feeds, layout, matching, retractions, whole runs
 	@for benchmark in benchmarks/[a-z]*.py; do $(BIN)/python "$$benchmark"; done
 
 # --- keeping it -----------------------------------------------------------------------------

@@ -22,9 +22,12 @@ class Figures(NamedTuple):
 
 
 def child(*arguments: str) -> str:
-    """What this benchmark prints when it is started with these arguments."""
+    """What this benchmark prints when it is started with these arguments. Ends when that fails."""
     command = [sys.executable, sys.argv[0], *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout  # noqa: S603
+    done = subprocess.run(command, check=False, capture_output=True, text=True)  # noqa: S603
+    if done.returncode:
+        sys.exit(f"{' '.join(command)}\n{done.stdout}\n{done.stderr}")
+    return done.stdout
 
 
 def figures_of(*arguments: str) -> Figures:
@@ -36,10 +39,10 @@ def measured(way: Callable[[], int]) -> str:
     """Do it in this process; its figures as JSON, for `figures_of`."""
     began = time.perf_counter()
     count = way()
-    return json.dumps(Figures(time.perf_counter() - began, _peak(), count))
+    return json.dumps(Figures(time.perf_counter() - began, peak(), count))
 
 
-def _peak() -> float:
+def peak() -> float:
     """This process's peak memory in MB. Not getrusage: its peak outlives exec on Linux."""
     status = Path("/proc/self/status").read_text(encoding="ascii")
     return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1024

@@ -45,11 +45,11 @@ POPULAR_HOST: Final = 0.3
 HOSTS: Final = 500
 COMMON: Final = 5_000
 """URLs that come again and again."""
-SEEN: Final = 500
+SEEN: Final = 100
 """Indicators that are seen in mail, and of each `LISTED_LATER` how many."""
 SEEN_LATER: Final = 10
 LISTED_LATER: Final = 1_000
-ROUNDS: Final = 8
+ROUNDS: Final = 5
 """How often indicators may be added."""
 HELD_BACK: Final = 20
 SOURCES: Final = 8
@@ -69,6 +69,8 @@ class Mail(NamedTuple):
     """Of a message, each in another mailbox."""
     bad: float = 0.001
     """Part of the messages with a URL that is, or will be, listed."""
+    days: int = DAYS
+    """The last ones of `WINDOW`."""
     seed: int = 1
 
 
@@ -95,9 +97,9 @@ def write(url: str, days: Iterator[Day]) -> int:
 
 
 def window(mail: Mail) -> Iterator[Day]:
-    """The mail of `WINDOW`, alike on each day."""
-    for number in range(DAYS):
-        yield _day(mail, number, mail.observables // DAYS, stream=number)
+    """All of it, alike on each day."""
+    for number in range(DAYS - mail.days, DAYS):
+        yield _day(mail, number, mail.observables // mail.days, stream=number)
 
 
 def newest(mail: Mail, part: float) -> Day:
@@ -110,7 +112,7 @@ def newest(mail: Mail, part: float) -> Day:
 
 def list_indicators(url: str, count: int) -> None:
     """Make these so many the indicators; `HELD_BACK` more are held back."""
-    values = _bad_urls(np.arange(count, dtype=np.uint64))
+    values = listed_urls(np.arange(count, dtype=np.uint64))
     held = pl.Series("value", [_host(number) for number in range(HELD_BACK)])
     rows = [_indicators(URL, values), _indicators(DOMAIN, held, held_back="popular")]
     Lake(url).replace_indicators(pl.concat(rows))
@@ -120,11 +122,17 @@ def list_later(url: str, number: int) -> None:
     """`LISTED_LATER` more, as one source's next reading; the ``number``th time."""
     lake = Lake(url)
     first = _LATER + number * LISTED_LATER
-    new = _indicators(URL, _bad_urls(np.arange(first, first + LISTED_LATER, dtype=np.uint64)))
+    new = _indicators(URL, listed_urls(np.arange(first, first + LISTED_LATER, dtype=np.uint64)))
     new = new.with_columns(source=pl.lit("source-1"))
     known = lake.scan_indicators(lake.versions().indicators)
     of_source = known.filter(pl.col("source") == "source-1").collect()
     lake.replace_indicators(pl.concat([of_source, new]), sources=["source-1"])
+
+
+def listed_urls(numbers: Numbers) -> pl.Series:
+    """The URLs of the indicators with these numbers; mail meets those up to `SEEN`."""
+    host, path = _hex(_mix(numbers, salt=1)), _hex(_mix(numbers, salt=2))
+    return _text("https://www.{}.example/{}/login", host.str.head(12), path)
 
 
 def _indicators(
@@ -159,11 +167,6 @@ def _indicators(
     )
 
 
-def _bad_urls(numbers: Numbers) -> pl.Series:
-    host, path = _hex(_mix(numbers, salt=1)), _hex(_mix(numbers, salt=2))
-    return _text("https://www.{}.example/{}/login", host.str.head(12), path)
-
-
 # --- mail ---
 
 
@@ -185,7 +188,7 @@ def _known() -> _Known:
         np.arange(_LATER + n * LISTED_LATER, _LATER + n * LISTED_LATER + SEEN_LATER)
         for n in range(ROUNDS)
     ]
-    bad = _bad_urls(np.concatenate([np.arange(SEEN), *later]).astype(np.uint64)).to_list()
+    bad = listed_urls(np.concatenate([np.arange(SEEN), *later]).astype(np.uint64)).to_list()
     common = {
         URL: [f"https://www.{_host(n % HOSTS)}/{n:x}/?id={n}" for n in range(COMMON)],
         DOMAIN: [f"www.{_host(n)}" for n in range(HOSTS)],

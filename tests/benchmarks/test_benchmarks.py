@@ -10,8 +10,11 @@ from pathlib import Path
 import pytest
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+LAYOUTS = ["--only", "rows", "--only", "lists", "--only", "short", "--only", "lookups-raw"]
 SMALL = {
-    "match.py": ["--observables", "2000", "--indicators", "200"],
+    "match.py": ["--observables", "2000", "--indicators", "200", "--rounds", "1"],
+    "layout.py": ["--observables", "2000", "--copies", "2", "--rounds", "1", *LAYOUTS],
+    "response.py": ["--observables", "2000", "--indicators", "1000"],
     "extraction.py": ["--rounds", "1"],
     "urls.py": ["--count", "200"],
     "feeds.py": ["--urls", "500", "--objects", "100"],
