@@ -187,3 +187,57 @@ def test_what_the_policy_decides_besides_its_matrix_is_documented() -> None:
     page = text_of(REPOSITORY / "docs" / "operations.md")
     told = page.split("## Preview, then enforce")[1].split("\n## ")[0]
     assert {name for name in (*SentCopies, *HardDeleteFallback) if f"`{name}`" not in told} == set()
+
+
+# --- docs/lake.md ---
+
+
+def test_every_table_of_the_lake_is_documented_as_it_is() -> None:
+    from retract.lake.tables import ALL_TABLES
+
+    page = text_of(REPOSITORY / "docs" / "lake.md")
+    table = page.split("| table | one row is |")[1].split("\n\n")[0]
+    rows = re.findall(r"^\| `(\w+)` \| .* \| (none|`\w+`) \| (.*) \|$", table, re.MULTILINE)
+    partitions = {name: {partition.strip("`")} - {"none"} for name, partition, _ in rows}
+    assert partitions == {one.name: set(one.partition_by) for one in ALL_TABLES}
+    columns = {name: set(re.findall(r"`(\w+)`", named)) for name, _, named in rows}
+    columns["suspects"].remove("messages")  # the table whose columns it has, too
+    for one in ALL_TABLES:
+        assert columns[one.name] <= set(one.schema.names)
+
+
+def test_the_questions_of_the_lake_s_page_can_be_asked_by_any_reader_of_delta(
+    tmp_path: Path,
+) -> None:
+    import duckdb
+
+    from retract.lake.delta import DeltaTables
+    from retract.lake.tables import ALL_TABLES
+
+    asked = duckdb.connect()
+    tables = DeltaTables(str(tmp_path))
+    for table in ALL_TABLES:
+        there = tables.open_or_create(table)
+        asks = there.protocol()
+        assert (asks.min_reader_version, asks.min_writer_version) == (1, 2)
+        asked.register(table.name, there.to_pyarrow_dataset())
+    page = text_of(REPOSITORY / "docs" / "lake.md")
+    questions = re.findall(r"```sql\n(.*?)```", page.split("## Questions to ask")[1], re.DOTALL)
+    assert [asked.sql(question).fetchall() for question in questions] == [[]] * 4
+    asked.close()
+
+
+def test_how_long_the_lake_keeps_things_is_documented() -> None:
+    from retract.lake.compaction import COMPACT_FROM
+    from retract.lake.tables import FORGET_AHEAD, KEEP_HOURS, LOG_HOURS, WATERMARKS_TABLE
+    from retract.lake.upkeep import AT_NIGHT
+
+    page = " ".join(text_of(REPOSITORY / "docs" / "lake.md").split())
+    assert (FORGET_AHEAD.days, COMPACT_FROM, AT_NIGHT) == (4, 32, 8)
+    for told in (
+        "**four days earlier**",
+        f"the last {KEEP_HOURS} hours needs ({WATERMARKS_TABLE.keep_hours} hours of `watermarks`",
+        f"tells of {LOG_HOURS} hours",
+        f"{COMPACT_FROM} of them by whoever adds more, {AT_NIGHT} by `maintain_lake`",
+    ):
+        assert told in page
