@@ -6,6 +6,8 @@ from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
 import pytest
+from deltalake import DeltaTable
+from deltalake.exceptions import CommitFailedError
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.lake.contents import NOW, indicators, message
@@ -240,6 +242,33 @@ def test_with_new_indicators_only_what_speaks_of_none_still_counts(filled, tmp_p
     assert filled.coverage(DAYS) == {FIFTH: covered(1)}
     filled.replace_indicators(indicators("c"))
     assert filled.coverage(DAYS) == {FIFTH: covered(1)}
+
+
+def test_tables_that_another_one_makes_at_the_same_moment_are_opened(tmp_path, monkeypatch):
+    make, failed = DeltaTable.create, []
+
+    def too_late(*args, **more):
+        made = make(*args, **more)
+        if len(failed) < len(FOUND_TABLES):
+            failed.append(made)
+            raise CommitFailedError("protocol changed")
+        return made
+
+    monkeypatch.setattr(DeltaTable, "create", too_late)
+    ids = Lake(str(tmp_path / "lake")).open_findings()
+    assert ids == {
+        table.name: str(made.metadata().id)
+        for table, made in zip(FOUND_TABLES, failed, strict=True)
+    }
+
+
+def test_coverage_is_not_said_of_other_tables_than_those_that_were_added_to(filled, tmp_path):
+    tables = filled.open_findings()
+    filled.add_coverage({FIFTH: covered(1)}, tables)
+    shutil.rmtree(tmp_path / "lake" / "hits")
+    with pytest.raises(LakeError, match=r"hits: the table was replaced .*task pin"):
+        filled.add_coverage({FIFTH: covered(1)}, tables)
+    assert filled.coverage(DAYS) == {}
 
 
 @pytest.mark.parametrize("one", [covered(4), covered(1, 3)])

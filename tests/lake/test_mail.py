@@ -18,6 +18,7 @@ from tests.lake.contents import ANN, MONTH, NOW, everything, opened, remove_what
 import retract
 from retract.errors import LakeError, TenantUnreachable
 from retract.lake import delta, mail
+from retract.lake.compaction import compact_days
 from retract.lake.frames import lookups_frame
 from retract.lake.tables import LOOKUPS_TABLE, MAIL_TABLES, MESSAGES_TABLE, OBSERVABLES_TABLE, Table
 from retract.model import CollectedMessage, Watermark, Window
@@ -336,6 +337,41 @@ def test_the_domains_of_collected_mailboxes_are_known(lake, message):
     eve = message(4, mailbox_id="eve")
     lake.add_messages([replace(eve, copy=replace(eve.copy, mailbox="eve@west.example"))], NOW)
     assert lake.mailbox_domains(before) == {"north.example", "south.example"}
+
+
+def test_domains_that_are_known_of_an_earlier_version_are_not_read_again(lake):
+    lake.add_messages([contents.message(1), _from_south(2)], NOW)
+    known = (lake.versions().messages, {"known.example"})
+    assert lake.mailbox_domains(known=known) == {"known.example"}
+    lake.add_messages([contents.message(3)], NOW)
+    assert lake.mailbox_domains(known=known) == {"known.example", "north.example"}
+    for table in MAIL_TABLES:
+        compact_days(lake._tables, table, 1)
+    assert lake.mailbox_domains(known=known) == {"known.example", "north.example", "south.example"}
+
+
+def test_a_domain_whose_last_mail_is_gone_is_no_longer_known(lake):
+    lake.add_messages([_from_south(1), contents.message(2, received_at=NOW)], NOW)
+    known = (lake.versions().messages, {"north.example", "south.example"})
+    lake.add_messages([contents.message(3)], NOW)
+    lake.expire(NOW)
+    assert lake.mailbox_domains(known=known) == {"north.example"}
+
+
+@pytest.mark.parametrize("forgotten", [False, True])
+def test_domains_known_of_a_version_that_cannot_be_read_are_read_anew(lake, forgotten):
+    lake.add_messages([_from_south(1), contents.message(2)], NOW)
+    version = lake.versions().messages
+    if forgotten:
+        compact_days(lake._tables, MESSAGES_TABLE, 1)
+        remove_what_is_not_needed(lake, MESSAGES_TABLE)
+    known = (version if forgotten else version + 5, {"known.example"})
+    assert lake.mailbox_domains(known=known) == {"north.example", "south.example"}
+
+
+def _from_south(number):
+    one = contents.message(number)
+    return replace(one, copy=replace(one.copy, mailbox_id="eve", mailbox="eve@South.example"))
 
 
 # --- side by side ---

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from tests.orchestration.fake_installation import (
 )
 
 from retract.errors import LakeError
+from retract.lake import mail
 from retract.lake.store import Lake
 from retract.model import Place
 from retract.orchestration import response
@@ -121,6 +123,24 @@ def test_a_run_with_nothing_new_reads_no_mail_and_writes_nothing(
     assert assert_everything_was_found(installation, folder).height == 3
     assert installation.report(folder).held_back.top[0].copies == 1
     assert installation.report(folder).counts.judged == 4
+
+
+def test_the_mailboxes_domains_are_read_of_new_mail_alone(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deliver(installation, 0, 1, 5)
+    installation.run()
+    deliver(installation, 1, address="eve@south.example")
+    domains, read = mail._domains, []
+
+    def note(messages: pl.LazyFrame) -> frozenset[str]:
+        read.append(messages.collect().height)
+        return domains(messages)
+
+    monkeypatch.setattr(mail, "_domains", note)
+    pinned = read_pin(RunFolder(installation.run()))
+    assert pinned.own_domains == ("north.example", "south.example")
+    assert sorted(read) == [0, 1]
 
 
 def test_new_mail_is_matched_with_all_indicators_and_other_days_are_left_alone(
@@ -377,3 +397,33 @@ def test_without_anything_in_the_lake_there_is_one_task_with_nothing_to_do(
     response.make_plan(installation.settings, folder)
     found = pl.read_parquet(RunFolder(folder).path / MATCHES)
     assert_frame_equal(found, MATCHES_SHAPE.to_frame())
+
+
+@pytest.mark.parametrize("table", ["hits", "suspects", "messages"])
+def test_what_a_run_was_pinned_to_is_not_taken_for_what_was_put_in_its_place(
+    installation: Installation, table: str
+) -> None:
+    """As when a table has another shape after an upgrade, is moved away, and the task cleared."""
+    deliver(installation, 0, 1, 2)
+    installation.learn(BAD_URL)
+    installation.run()
+    installation.learn(BAD_URL, WORSE_URL)
+    deliver(installation, 0, url=WORSE_URL)
+    folder = collected(installation)
+    (shard,) = response.pin(installation.settings, folder)
+    names = [table] if table != "messages" else ["messages", "observables", "lookups"]
+    for name in names:
+        shutil.move(
+            Path(installation.settings.lake) / name,
+            Path(installation.settings.lake) / f"{name}.old",
+        )
+    if table == "messages":
+        installation.collect(folder)
+    with pytest.raises(LakeError, match=f"{names[-1]}: .*clear the run's task pin"):
+        response.match(installation.settings, folder, shard)
+    with pytest.raises(LakeError, match=f"{names[-1]}: .*clear the run's task pin"):
+        response.make_plan(installation.settings, folder)
+
+    finish(installation, folder)
+    assert assert_everything_was_found(installation, folder).height == 4
+    finish(installation, collected(installation))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from datetime import UTC, date
+from functools import partial
 
 import polars as pl
 from deltalake import DeltaTable
@@ -30,6 +31,7 @@ from retract.lake.tables import (
 
 _DAY = pl.col("delivery_date")
 _HELD = ("delivery_date", "type", "key")
+_SPOKEN_OF = (*MAIL_TABLES, *FOUND_TABLES, INDICATORS_TABLE)
 
 
 class FindingsPart(PartOfLake):
@@ -103,13 +105,35 @@ class FindingsPart(PartOfLake):
             for row in found.drop("tables").iter_rows(named=True)
         }
 
-    def add_coverage(self, covered: Mapping[date, Covered]) -> None:
-        """Say that these days were matched so far. Only once all that was found was added.
+    def open_findings(self) -> dict[str, str]:
+        """The ids of the tables that coverage speaks of, those of the findings made where they are
+        not there yet."""
+        for table in FOUND_TABLES:
+            self._tables.commit(table, partial(self._tables.open_or_create, table))
+        return self._table_ids()
 
-        Raises LakeError when the tables do not have the versions that are spoken of.
+    def require_tables(self, known: Mapping[str, str]) -> None:
+        """Raises LakeError when one of these tables, given with their ids, is no longer that one:
+        what was known of it says nothing of the one in its place."""
+        there = self._table_ids()
+        for name, its in known.items():
+            if there.get(name) != its:
+                raise LakeError(
+                    f"{name}: the table was replaced since the run was pinned: clear the run's "
+                    "task pin, and what follows it"
+                )
+
+    def add_coverage(
+        self, covered: Mapping[date, Covered], tables: Mapping[str, str] | None = None
+    ) -> None:
+        """Say that these days were matched so far. Only once all that was found was added, in these
+        ``tables`` where they are given with their ids.
+
+        Raises LakeError when the tables are others, or do not have the versions that are spoken of.
         """
         if not covered:
             return
+        self.require_tables(tables or {})
         spoken_of = {
             MESSAGES_TABLE: max(one.messages for one in covered.values()),
             INDICATORS_TABLE: max(
@@ -122,8 +146,7 @@ class FindingsPart(PartOfLake):
                 raise LakeError(
                     f"{table.name}: the table was replaced while it was matched: run it again"
                 )
-        for table in FOUND_TABLES:
-            self._tables.open_or_create(table)
+        self.open_findings()
         mail, all_tables = self._ids()
         rows = [
             {
@@ -192,10 +215,16 @@ class FindingsPart(PartOfLake):
         """Those that were found in the messages table that is there."""
         return rows.filter(pl.col("messages_table") == _id(self._tables.open(MESSAGES_TABLE)))
 
+    def _table_ids(self) -> dict[str, str]:
+        """The ids of those that are there."""
+        ids = {table.name: _id(self._tables.open(table)) for table in _SPOKEN_OF}
+        return {name: its for name, its in ids.items() if its}
+
     def _ids(self) -> tuple[str, str]:
         """Which tables these are, without the indicators and with them."""
-        mail = ",".join(_id(self._tables.open(table)) for table in (*MAIL_TABLES, *FOUND_TABLES))
-        return mail, f"{mail},{_id(self._tables.open(INDICATORS_TABLE))}"
+        ids = self._table_ids()
+        *mail, indicators = (ids.get(table.name, "") for table in _SPOKEN_OF)
+        return ",".join(mail), ",".join((*mail, indicators))
 
 
 def newest_counts(rows: pl.LazyFrame) -> pl.LazyFrame:

@@ -8,6 +8,7 @@ committed before its message row, so a reader that sees the row sees them too.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 from zlib import crc32
@@ -106,16 +107,23 @@ class MailPart(PartOfLake):
         known = {(*ids,): set(messages) for *ids, messages in rows.iter_rows()}
         return {mailbox: known.get(mailbox_key(mailbox), set()) for mailbox in mailboxes}
 
-    def mailbox_domains(self, version: int | None = None) -> frozenset[str]:
+    def mailbox_domains(
+        self, version: int | None = None, known: tuple[int, Collection[str]] | None = None
+    ) -> frozenset[str]:
         """The domains of all mailboxes whose mail was collected, in lower case.
 
-        By default as it is now.
+        By default as it is now. Where they are ``known`` of an earlier version, only what differs
+        from that is read.
         """
         version = self._tables.version(MESSAGES_TABLE) if version is None else version
-        addresses = self._tables.scan(MESSAGES_TABLE, version)
-        seen = addresses.select(pl.col("mailbox").unique()).collect()["mailbox"]
-        domains = (address.rpartition("@")[2].strip().lower() for address in seen if "@" in address)
-        return frozenset(domain for domain in domains if domain)
+        if version is not None and known is not None:
+            with suppress(LakeError):  # it is too old: all is read
+                _, added, removed = between(self._tables, MESSAGES_TABLE, known[0], version)
+                new = _domains(added)
+                # A domain that some file was rid of may be in others, or in none any more.
+                if _domains(removed) <= new:
+                    return frozenset(known[1]) | new
+        return _domains(self._tables.scan(MESSAGES_TABLE, version))
 
     def kept_since(self) -> date:
         """The first day of deliveries that `expire` has left whole, as it is now.
@@ -249,6 +257,13 @@ class MailPart(PartOfLake):
 def commit_group(mailbox: Mailbox) -> int:
     """A number below 256: two who add mail of mailboxes of one group at once do so in turn."""
     return crc32("\x1f".join(mailbox_key(mailbox)).encode()) % _GUARDS
+
+
+def _domains(messages: pl.LazyFrame) -> frozenset[str]:
+    """Of the mailboxes."""
+    seen = messages.select(pl.col("mailbox").unique()).collect(engine="streaming")["mailbox"]
+    domains = (address.rpartition("@")[2].strip().lower() for address in seen if "@" in address)
+    return frozenset(domain for domain in domains if domain)
 
 
 def _days(window: Window) -> pl.Expr:

@@ -47,6 +47,8 @@ class Pin(_Record):
     versions: LakeVersions
     own_domains: tuple[str, ...] = ()
     """The domains of the mailboxes, sorted."""
+    tables: dict[str, str] = {}
+    """The ids of the lake's tables: of others these versions, and what was matched, say nothing."""
 
     @property
     def messages(self) -> int:
@@ -100,13 +102,18 @@ class _Group(NamedTuple):
 def pin(lake: Lake, window: Window) -> tuple[Pin, list[DayToMatch]]:
     """The lake as it is now, and the window's days that have mail."""
     versions = lake.versions()
-    own_domains: tuple[str, ...] = ()
-    if versions.messages is not None:
-        own_domains = tuple(sorted(lake.mailbox_domains(versions.messages)))
-    made = Pin(versions=versions, own_domains=own_domains)
+    if versions.messages is None:
+        return Pin(versions=versions), []
+    tables = lake.open_findings()
     rows = lake.rows_by_day(versions, window)
     kept_since = lake.kept_since()
-    coverage = lake.coverage([day for day in rows if day >= kept_since], made.messages)
+    days_kept = [day for day in rows if day >= kept_since]
+    coverage = lake.coverage(days_kept, versions.messages)
+    known = max(coverage.values(), key=_extent, default=None)
+    own_domains = lake.mailbox_domains(
+        versions.messages, known and (known.messages, known.own_domains)
+    )
+    made = Pin(versions=versions, own_domains=tuple(sorted(own_domains)), tables=tables)
     days = [
         DayToMatch(day=day, covered=coverage.get(day), rows=count)
         for day, count in sorted(rows.items())
@@ -132,8 +139,10 @@ class Matching:
         """Commit what is new, in stretches of about so many rows of lookups. Yields after each.
 
         Where another try, or another run, was meanwhile, it goes on from there. Where nothing is
-        new, no mail is read and nothing is committed.
+        new, no mail is read and nothing is committed. Raises LakeError when a table was replaced
+        since the run was pinned.
         """
+        self._lake.require_tables(self._pin.tables)
         done = Progress()
         for group in self._groups(self._as_of_now(days)):
             for stretch in _stretches(group.work, rows_at_once):
@@ -253,7 +262,7 @@ class Matching:
             as_of=self._now,
             own_domains=self._pin.own_domains,
         )
-        self._lake.add_coverage(dict.fromkeys(days, covered))
+        self._lake.add_coverage(dict.fromkeys(days, covered), self._pin.tables)
         return hits
 
     def _count_held_back(self, group: _Group, days: Sequence[date]) -> None:

@@ -67,6 +67,7 @@ def _gather(settings: Settings, folder: RunFolder) -> tuple[pl.DataFrame, pl.Dat
     from retract.reports.build import judged_by_day
 
     run, pin, lake = folder.run(), read_pin(folder), Lake(settings.lake)
+    lake.require_tables(pin.tables)
     parts = folder.read_all("to_match", DaysToMatch)
     days = [one.day for part in parts for one in part.days]
     indicators = pinned_indicators(lake, pin)
