@@ -87,6 +87,7 @@ def _runs(home: Path, size: int, indicators: int) -> dict[str, Run]:
             "RETRACT_LAKE_URL": lake,
             "RETRACT_POLICY_FILE": str(home / "policy.yaml"),
             "RETRACT_MAX_SHARDS": "2",
+            "RETRACT_RETENTION_DAYS": "36500",
             "RETRACT_CONNECTIONS": "microsoft365_default,google_workspace_default",
         }
         typer.echo(f"\n{size:,} observables × {indicators:,} indicators; 1 % is {new:,} messages")

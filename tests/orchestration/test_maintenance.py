@@ -15,6 +15,7 @@ from retract.lake.store import Lake
 from retract.lake.tables import FORGET_AHEAD, KEEP_HOURS, LOG_HOURS
 from retract.model import Window
 from retract.orchestration import maintenance
+from retract.orchestration.runs import RunFolder
 from retract.policy import load_policy
 
 DAY = timedelta(days=1)
@@ -62,3 +63,26 @@ def test_files_and_log_are_rid_of_a_message_by_the_end_of_its_retention(
     for hours in (KEEP_HOURS, LOG_HOURS):
         gone = next(night for night in nights if night - forgotten > timedelta(hours=hours))
         assert gone + late <= received + timedelta(days=retention)
+
+
+def test_no_run_collects_what_was_forgotten(installation: Installation) -> None:
+    """Nor what the coming night forgets is left out by it."""
+    installation.settings = installation.settings.model_copy(update={"retention_days": 44})
+    first = (NOW - 44 * DAY + FORGET_AHEAD).replace(hour=0)
+    installation.tenant("north").deliver("ann@north.example", ago=NOW - first)
+    end = {"window_end": NOW.isoformat()}
+    folder = installation.open_run(window_start=first.isoformat(), **end)
+    installation.list_mailboxes(folder)
+    installation.collect(folder)
+    assert maintenance.expire(installation.settings)["messages"] == 0
+    with pytest.raises(ConfigurationError, match="2025-12-11T00:00:00Z.*RETRACT_RETENTION_DAYS"):
+        installation.open_run(window_start=(first - timedelta(seconds=1)).isoformat(), **end)
+
+
+def test_a_lookback_that_is_longer_than_the_retention_is_judged_whole(
+    installation: Installation,
+) -> None:
+    """`expire` fails, and forgets nothing, until a person decides which of the two is meant."""
+    installation.settings = installation.settings.model_copy(update={"retention_days": 30})
+    run = RunFolder(installation.open_run()).run()
+    assert run.window.length == load_policy(installation.settings.policy_file).lookback

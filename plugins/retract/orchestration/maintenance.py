@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, time, timedelta
 
 from retract.errors import ConfigurationError
 from retract.installation import Settings
 from retract.orchestration import clock
 from retract.policy import load_policy
+
+
+def known_for(settings: Settings) -> timedelta:
+    """How long after its delivery mail stays in the lake's tables."""
+    from retract.lake.tables import FORGET_AHEAD
+
+    return timedelta(days=settings.retention_days) - FORGET_AHEAD
+
+
+def kept_from(settings: Settings, lookback: timedelta, now: datetime) -> datetime:
+    """What was delivered since then is in the lake, or may be collected.
+
+    All of the lookback is, also where `expire` says that this is longer than mail is known.
+    """
+    day = (now - max(known_for(settings), lookback)).astimezone(UTC).date()
+    return datetime.combine(day, time.min, UTC)
 
 
 def expire(settings: Settings) -> dict[str, int]:
@@ -21,7 +37,7 @@ def expire(settings: Settings) -> dict[str, int]:
     from retract.lake.tables import FORGET_AHEAD
 
     lookback = load_policy(settings.policy_file).lookback
-    known = timedelta(days=settings.retention_days) - FORGET_AHEAD
+    known = known_for(settings)
     if known < lookback:
         least = -((lookback + FORGET_AHEAD) // timedelta(days=-1))
         raise ConfigurationError(

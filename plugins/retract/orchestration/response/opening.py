@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from retract.errors import ConfigurationError, MailboxError, MailboxUnavailable
 from retract.installation import Settings
 from retract.model import Mailbox, UnwatchedMailbox
-from retract.orchestration import clock
+from retract.orchestration import clock, maintenance
 from retract.orchestration.params import parse_params
 from retract.orchestration.response.providers import Providers
 from retract.orchestration.runs import Listing, MailboxEntry, Run, RunFolder, listing_file
@@ -40,8 +40,9 @@ def open_run(settings: Settings, request: RunRequest) -> str:
             "RETRACT_CONNECTIONS names no connection, so no mailbox can be judged: name the "
             "Airflow connections of the tenants, as docs/connections.md shows"
         )
-    window = resolve_window(request, params, policy.lookback)
     now = clock.utc_now()
+    kept_from = maintenance.kept_from(settings, policy.lookback, now)
+    window = resolve_window(request, params, policy.lookback, kept_from)
     folder = RunFolder.create(settings.home, request.dag_id, request.run_id, now)
     folder.write_text("policy.yaml", settings.policy_file.read_text(encoding="utf-8"))
     run = Run(
