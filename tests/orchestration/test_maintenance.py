@@ -75,7 +75,7 @@ def test_no_run_collects_what_was_forgotten(installation: Installation) -> None:
     installation.list_mailboxes(folder)
     installation.collect(folder)
     assert maintenance.expire(installation.settings)["messages"] == 0
-    with pytest.raises(ConfigurationError, match="2025-12-11T00:00:00Z.*RETRACT_RETENTION_DAYS"):
+    with pytest.raises(ConfigurationError, match=r"2025-12-11T00:00:00Z.*RETRACT_RETENTION_DAYS"):
         installation.open_run(window_start=(first - timedelta(seconds=1)).isoformat(), **end)
 
 

@@ -56,7 +56,7 @@ def _kept(start: datetime, end: datetime, kept_from: datetime) -> Window:
     if start < kept_from or end <= kept_from:
         raise ConfigurationError(
             f"the window begins at {start:%Y-%m-%dT%H:%M:%SZ}, and the lake forgets what was "
-            f"delivered before {kept_from:%Y-%m-%dT%H:%M:%SZ}: let it begin then or later, or raise "
-            "RETRACT_RETENTION_DAYS"
+            f"delivered before {kept_from:%Y-%m-%dT%H:%M:%SZ}: let it begin then or later, or "
+            "raise RETRACT_RETENTION_DAYS"
         )
     return Window(start, end)
