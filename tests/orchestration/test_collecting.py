@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from deltalake import DeltaTable
 from tests.orchestration.fake_installation import (
     ANN,
+    BAD_URL,
     BOB,
     NOW,
     FakeTenant,
@@ -15,7 +18,7 @@ from tests.orchestration.fake_installation import (
 
 from retract.errors import LakeError, PermissionDenied, Throttled
 from retract.lake.store import Lake
-from retract.model import Mailbox, UnwatchedMailbox, UnwatchedReason, Watermark
+from retract.model import Mailbox, Place, UnwatchedMailbox, UnwatchedReason, Watermark
 from retract.observables import EXTRACTOR_VERSION
 from retract.orchestration import response
 from retract.orchestration.response import collecting
@@ -23,6 +26,7 @@ from retract.orchestration.response.shards import Shard
 from retract.orchestration.retries import ShardFailed
 
 CAROL = "carol@north.example"
+WORSE_URL = "http://worse.example.net/"
 
 
 @pytest.fixture
@@ -343,3 +347,30 @@ def test_a_window_before_what_the_lake_still_holds_is_read_anew(
     mark = watermark(installation, north.mailbox(ANN))
     assert mark is not None
     assert mark.since > NOW
+
+
+def test_what_came_during_an_outage_came_late_or_was_filed_since_is_retracted_by_the_next_run(
+    installation: Installation,
+) -> None:
+    """A week without runs; a message that was stamped before the last of them, and one of a day
+    that was matched already, known, and in another place since."""
+    north, last_run = installation.tenant("north"), NOW - timedelta(days=7)
+    filed = north.deliver(ANN, WORSE_URL, timedelta(days=8))
+    installation.learn(BAD_URL)
+    week_before = {
+        "window_start": (last_run - timedelta(days=7)).isoformat(),
+        "window_end": last_run.isoformat(),
+    }
+    installation.run(**week_before)
+    assert north.places == {filed.message_id: Place.INBOX}
+
+    north.places[filed.message_id] = Place.OTHER
+    late = north.deliver(ANN, BAD_URL, timedelta(days=8))
+    in_the_gap = [north.deliver(ANN, BAD_URL, timedelta(days=n, hours=1)) for n in range(7)]
+    installation.learn(BAD_URL, WORSE_URL)
+    north.asked.clear()
+    installation.run()
+
+    assert [(known, bool(mark)) for _, known, mark in north.asked] == [({filed.message_id}, True)]
+    retracted = {one.message_id for one in (filed, late, *in_the_gap)}
+    assert north.places == dict.fromkeys(retracted, Place.TRASH)
