@@ -56,7 +56,7 @@ def test_what_is_looked_up_alike_is_there_once_after_joining(lake, monkeypatch):
     after = everything(lake)
     assert_same(before, after)
     assert after[2].height == after[2].n_unique() == before[2].height // 4
-    assert after[2].equals(after[2].sort("key", "value_key")), "in the order of the keys"
+    assert after[2].equals(after[2].sort("value_key", "key")), "in the order of the values"
     assert after[1].height == 4, "observables are never left out"
     assert lake.compact() == 0
 

@@ -236,8 +236,9 @@ whole, at night, and their files leave the store in the second night after that.
 nearly a day left, should a night's upkeep come late."""
 
 LOOKUPS_ROW_GROUP: Final = 1024 * 1024
-OBSERVABLES_ROW_GROUP: Final = 128 * 1024
-"""Rows of a row group."""
+OBSERVABLES_ROW_GROUP: Final = 512 * 1024
+"""Rows of a row group: readers pay for each. Measured, as is the order (benchmarks/layout.py):
+lookups sorted by values take a fourth less than sorted by keys, and are read in half the time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,7 +348,7 @@ LOOKUPS_TABLE: Final = Table(
     keep_hours=KEEP_HOURS,
     goes_with=_MAIL,
     statistics=("exact",),
-    sort_by=("key", "value_key"),
+    sort_by=("value_key", "key"),
     unique_by=("key", "value_key", "exact"),
     row_group=LOOKUPS_ROW_GROUP,
 )
