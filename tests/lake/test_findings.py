@@ -271,6 +271,16 @@ def test_coverage_is_not_said_of_other_tables_than_those_that_were_added_to(fill
     assert filled.coverage(DAYS) == {}
 
 
+def test_the_mailboxes_domains_are_known_of_the_newest_version_that_was_matched(filled):
+    assert filled.known_domains() is None
+    for version in (3, 1, 2):
+        own = (f"{version}.example", "north.example")
+        filled.add_coverage({FIFTH: covered(version).model_copy(update={"own_domains": own})})
+    assert filled.known_domains() == (3, ("3.example", "north.example"))
+    assert filled.known_domains(2) == (2, ("2.example", "north.example"))
+    assert filled.known_domains(0) is None
+
+
 @pytest.mark.parametrize("one", [covered(4), covered(1, 3)])
 def test_versions_that_are_not_there_are_refused(filled, one):
     """The table was taken away while it was matched."""

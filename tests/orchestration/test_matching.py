@@ -29,7 +29,7 @@ from retract.model import Place
 from retract.orchestration import response
 from retract.orchestration.response.pinned import HELD_BACK, MATCHES, pinned_indicators, read_pin
 from retract.orchestration.runs import RunFolder
-from retract.reevaluation import incremental
+from retract.reevaluation import decide, incremental
 from retract.reevaluation.days import DaysToMatch
 from retract.reevaluation.held_back import HeldBackHits, held_back_of
 from retract.reevaluation.incremental import Mail
@@ -141,6 +141,29 @@ def test_the_mailboxes_domains_are_read_of_new_mail_alone(
     pinned = read_pin(RunFolder(installation.run()))
     assert pinned.own_domains == ("north.example", "south.example")
     assert sorted(read) == [0, 1]
+
+
+def test_what_only_indicators_spoke_against_that_are_gone_is_not_gathered(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that named half the world for an hour would leave millions of suspects."""
+    deliver(installation, 0, 1, 5)
+    deliver(installation, 1, url=WORSE_URL)
+    installation.learn(BAD_URL, WORSE_URL)
+    installation.run()
+    installation.learn(WORSE_URL)
+    gathered: list[int] = []
+    original = decide.decide
+
+    def note(messages: pl.DataFrame, *more: Any) -> Any:
+        gathered.append(messages.height)
+        return original(messages, *more)
+
+    monkeypatch.setattr(decide, "decide", note)
+    folder = collected(installation)
+    finish(installation, folder)
+    assert gathered == [1]
+    assert assert_everything_was_found(installation, folder).height == 1
 
 
 def test_new_mail_is_matched_with_all_indicators_and_other_days_are_left_alone(

@@ -50,13 +50,24 @@ class FindingsPart(PartOfLake):
         """The hits of these days' copies; some may come twice."""
         return self._newest(HITS_TABLE, days)
 
-    def suspects(self, days: Collection[date], messages_version: int) -> pl.LazyFrame:
+    def suspects(
+        self,
+        days: Collection[date],
+        messages_version: int,
+        readings: pl.LazyFrame | None = None,
+    ) -> pl.LazyFrame:
         """These days' suspects, in the shape of the messages: of each copy the newest reading
-        that was there in ``messages_version``."""
+        that was there in ``messages_version``.
+
+        With ``readings``, (copy_id, extractor_version), of these alone: an indicator that named
+        half the world for an hour leaves millions of others.
+        """
         order = (pl.col("extractor_version"), pl.col("messages_version"))
+        rows = self._of_messages(self._newest(SUSPECTS_TABLE, days))
+        if readings is not None:
+            rows = rows.join(readings, on=["copy_id", "extractor_version"], how="semi")
         return (
-            self._of_messages(self._newest(SUSPECTS_TABLE, days))
-            .filter(pl.col("messages_version") <= messages_version)
+            rows.filter(pl.col("messages_version") <= messages_version)
             .sort(*order, descending=True)
             .unique("copy_id", keep="first", maintain_order=True)
             .select(MESSAGES_TABLE.schema.names)
@@ -104,6 +115,17 @@ class FindingsPart(PartOfLake):
             row.pop("delivery_date"): Covered.model_validate(row)
             for row in found.drop("tables").iter_rows(named=True)
         }
+
+    def known_domains(
+        self, messages_version: int | None = None
+    ) -> tuple[int, tuple[str, ...]] | None:
+        """The newest version of the messages, at most this one, of which the domains of the
+        mailboxes are known, and these; to go on from."""
+        rows = usable(self._tables.scan_newest(COVERAGE_TABLE), *self._ids())
+        if messages_version is not None:
+            rows = rows.filter(pl.col("messages") <= messages_version)
+        newest = rows.select("messages", "own_domains").sort("messages").tail(1).collect()
+        return next(((version, tuple(own)) for version, own in newest.iter_rows()), None)
 
     def open_findings(self) -> dict[str, str]:
         """The ids of the tables that coverage speaks of, those of the findings made where they are

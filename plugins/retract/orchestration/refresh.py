@@ -147,7 +147,7 @@ def commit(settings: Settings, path: str | None) -> dict[str, Any]:
     lake = Lake(settings.lake)
     hold_back = HoldBack.of(
         feeds.hold_back,
-        own_domains=lake.mailbox_domains(),
+        own_domains=lake.mailbox_domains(known=lake.known_domains()),
         allow=load_policy(settings.policy_file).allowed(now),
     )
     report = refresh.commit(feeds, lake, snapshots, errors, now, hold_back)

@@ -109,10 +109,8 @@ def pin(lake: Lake, window: Window) -> tuple[Pin, list[DayToMatch]]:
     kept_since = lake.kept_since()
     days_kept = [day for day in rows if day >= kept_since]
     coverage = lake.coverage(days_kept, versions.messages)
-    known = max(coverage.values(), key=_extent, default=None)
-    own_domains = lake.mailbox_domains(
-        versions.messages, known and (known.messages, known.own_domains)
-    )
+    known = lake.known_domains(versions.messages)
+    own_domains = lake.mailbox_domains(versions.messages, known)
     made = Pin(versions=versions, own_domains=tuple(sorted(own_domains)), tables=tables)
     days = [
         DayToMatch(day=day, covered=coverage.get(day), rows=count)

@@ -162,10 +162,11 @@ def still_there(
     """
     is_old = pl.col("extractor_version") < extractor_version
     in_doubt = is_old | (pl.col("delivery_date") < kept_since)
-    doubtful = suspects.filter(in_doubt).collect(engine="streaming")
-    days = doubtful["delivery_date"].unique().to_list()
-    there = messages.filter(pl.col("delivery_date").is_in(days), in_doubt).select(READING)
-    found = doubtful.lazy().join(there, on=READING, how="semi")
+    doubtful = suspects.filter(in_doubt)
+    days = doubtful.select(pl.col("delivery_date").unique()).collect(engine="streaming")
+    of_days = pl.col("delivery_date").is_in(days["delivery_date"].to_list())
+    there = messages.filter(of_days, in_doubt).select(READING)
+    found = doubtful.join(there, on=READING, how="semi")
     return pl.concat([suspects.filter(~in_doubt), found])
 
 

@@ -61,9 +61,10 @@ def _gather(settings: Settings, folder: RunFolder) -> tuple[pl.DataFrame, pl.Dat
     from retract.lake.store import Lake
     from retract.observables import EXTRACTOR_VERSION
     from retract.reevaluation.days import DaysToMatch
+    from retract.reevaluation.decide import may_be_something
     from retract.reevaluation.held_back import held_back_hits
     from retract.reevaluation.incremental import still_there
-    from retract.reevaluation.match import in_force, matches_of
+    from retract.reevaluation.match import READING, in_force, matches_of
     from retract.reports.build import judged_by_day
 
     run, pin, lake = folder.run(), read_pin(folder), Lake(settings.lake)
@@ -75,9 +76,13 @@ def _gather(settings: Settings, folder: RunFolder) -> tuple[pl.DataFrame, pl.Dat
     known = still_there(
         lake.suspects(days, pin.messages), messages, EXTRACTOR_VERSION, lake.kept_since()
     )
-    suspects = judged_copies(folder, known).collect(engine="streaming")
+    # Of most columns, and of what only indicators spoke against that are gone, nothing is read.
+    columns = ("copy_id", "extractor_version", "delivered_disposition")
+    judged = judged_copies(folder, known).select(columns).collect(engine="streaming").lazy()
     listed = in_force(indicators, run.started_at)
-    matches = matches_of(suspects.lazy(), lake.scan_hits(days), listed)
+    matches = matches_of(judged, lake.scan_hits(days), listed)
+    readings = may_be_something(judged, matches).select(READING)
+    suspects = judged_copies(folder, lake.suspects(days, pin.messages, readings)).collect()
     folder.write_bytes(MATCHES, matches.write_parquet)
     counts = lake.scan_held_back_counts(days)
     folder.write(HELD_BACK, held_back_hits(counts, indicators, run.started_at))
