@@ -5,12 +5,13 @@ expire → compact
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from airflow.sdk import dag, task
 
 from retract.installation import Settings
 from retract.orchestration import maintenance
+from retract.orchestration.retries import MailboxRetryPolicy
 
 
 @dag(
@@ -22,11 +23,12 @@ from retract.orchestration import maintenance
     doc_md=__doc__,
 )
 def maintain_lake() -> None:
-    @task
+    # A night that is missed may cost the retention: a store that does not answer is tried again.
+    @task(retries=4, retry_delay=timedelta(minutes=1), retry_policy=MailboxRetryPolicy())
     def expire() -> dict[str, int]:
         return maintenance.expire(Settings())
 
-    @task
+    @task(retries=2, retry_delay=timedelta(minutes=1), retry_policy=MailboxRetryPolicy())
     def compact() -> int:
         return maintenance.compact(Settings())
 
