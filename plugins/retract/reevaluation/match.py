@@ -142,11 +142,14 @@ def matches_of(
     met = found.select(pl.col("key").unique()).collect(engine="streaming")["key"]
     if met.is_empty():
         return MATCHES.to_frame()
+    listed = with_one_of(indicators, "key", met).collect(engine="streaming").lazy()
+    # Those of an indicator that named half the world for an hour are millions: they go first.
+    found = found.join(listed, on=LOOKUP, how="semi")
     there = messages.select(READING).join(found.select("copy_id"), on="copy_id", how="semi")
     return (
         found.unique([*READING, *LOOKUP])
         .join(there, on=READING, how="semi")
-        .join(with_one_of(indicators, "key", met), on=LOOKUP, how="inner")
+        .join(listed, on=LOOKUP, how="inner")
         .filter(is_exact_enough())
         .rename({"value": "indicator"})
         .with_columns(all_met=pl.when(~pl.col("exact_only")).then("all_met").otherwise([]))
