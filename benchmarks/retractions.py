@@ -270,8 +270,8 @@ def plan(key: str, run: str) -> None:
     response.list_mailboxes(folder, f"{key}_default")
     for shard in response.shard_mailboxes(Settings(), folder):
         response.collect(Settings(), folder, shard)
-    response.pin(Settings(), folder)
-    response.match(Settings(), folder)
+    for part in response.pin(Settings(), folder):
+        response.match(Settings(), folder, part)
     (shard,) = response.make_plan(Settings(), folder)
     print(json.dumps([folder, json.dumps(shard)]))
 
