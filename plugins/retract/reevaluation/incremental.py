@@ -18,9 +18,10 @@ from typing import Final, NamedTuple
 import polars as pl
 
 from retract.lake.coverage import Between
+from retract.lake.tables import HITS_TABLE
 from retract.model import ACTIONABLE_DISPOSITIONS
 from retract.reevaluation.late_lookups import LOOKUP, evaluated_rules, is_late, is_rule
-from retract.reevaluation.match import LISTED, READING, current, hits
+from retract.reevaluation.match import LISTED, READING, current, hits, with_one_of
 
 Picked = Callable[[pl.LazyFrame, datetime], pl.LazyFrame]
 """Some of the indicators, as they stand at a time; decided row by row."""
@@ -131,7 +132,7 @@ def increment(
     ``newly_listed``, as LISTED, what the other messages were never matched with.
     ``known_suspects`` are the days' suspects so far.
     """
-    of_new = hits(new, *_of(new, mail), listed)
+    of_new = _hits_of(new, mail, listed)
     suspicious = pl.concat([of_new.lazy().select("copy_id"), known_suspects.select("copy_id")])
     suspects = [
         new.filter(_ACTIONABLE),
@@ -143,6 +144,7 @@ def increment(
         found.append(of_newly)
         days = of_newly["delivery_date"].unique().to_list()
         there = mail.messages.filter(pl.col("delivery_date").is_in(days))
+        there = with_one_of(there, "copy_id", of_newly["copy_id"].unique())
         met = of_newly.lazy().select(READING).unique()
         suspects.append(there.join(met, on=READING, how="semi"))
     return Found(
@@ -170,11 +172,16 @@ def still_there(
     return pl.concat([suspects.filter(~in_doubt), found])
 
 
-def _of(new: pl.LazyFrame, mail: Mail) -> tuple[pl.LazyFrame, pl.LazyFrame]:
-    """The observables of the new messages, and the lookups of their days."""
+def _hits_of(new: pl.LazyFrame, mail: Mail, listed: pl.LazyFrame) -> pl.DataFrame:
+    """The hits of the new messages, which are looked for on their days alone."""
     days = new.select(pl.col("delivery_date").unique()).collect(engine="streaming")
+    if days.is_empty():
+        return HITS_TABLE.empty()
     of_days = pl.col("delivery_date").is_in(days["delivery_date"].to_list())
-    return (
-        mail.observables.filter(of_days).join(new.select(READING), on=READING, how="semi"),
+    readings = new.select(READING)
+    return hits(
+        new,
+        mail.observables.filter(of_days).join(readings, on=READING, how="semi"),
         mail.lookups.filter(of_days),
+        listed,
     )
