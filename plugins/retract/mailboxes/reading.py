@@ -24,6 +24,11 @@ _LOG = logging.getLogger(__name__)
 T = TypeVar("T")
 R = TypeVar("R")
 
+WHOLE_MAILBOX = (AuthenticationFailed, PermissionDenied, MailboxUnavailable, Throttled)
+"""What concerns the whole mailbox: its other messages would be answered the same."""
+NOT_NOW = (*WHOLE_MAILBOX, TenantUnreachable)
+"""What says nothing of the message that was asked for."""
+
 _FAILURES_IN_A_ROW = 3
 _LATE = timedelta(days=1)
 

@@ -165,8 +165,7 @@ def still_there(
     is_old = pl.col("extractor_version") < extractor_version
     in_doubt = is_old | (pl.col("delivery_date") < kept_since)
     doubtful = suspects.filter(in_doubt)
-    days = doubtful.select(pl.col("delivery_date").unique()).collect(engine="streaming")
-    of_days = pl.col("delivery_date").is_in(days["delivery_date"].to_list())
+    of_days = pl.col("delivery_date").is_in(_days_of(doubtful))
     there = messages.filter(of_days, in_doubt).select(READING)
     found = doubtful.join(there, on=READING, how="semi")
     return pl.concat([suspects.filter(~in_doubt), found])
@@ -174,10 +173,10 @@ def still_there(
 
 def _hits_of(new: pl.LazyFrame, mail: Mail, listed: pl.LazyFrame) -> pl.DataFrame:
     """The hits of the new messages, which are looked for on their days alone."""
-    days = new.select(pl.col("delivery_date").unique()).collect(engine="streaming")
-    if days.is_empty():
+    days = _days_of(new)
+    if not days:
         return HITS_TABLE.empty()
-    of_days = pl.col("delivery_date").is_in(days["delivery_date"].to_list())
+    of_days = pl.col("delivery_date").is_in(days)
     readings = new.select(READING)
     return hits(
         new,
@@ -185,3 +184,8 @@ def _hits_of(new: pl.LazyFrame, mail: Mail, listed: pl.LazyFrame) -> pl.DataFram
         mail.lookups.filter(of_days),
         listed,
     )
+
+
+def _days_of(rows: pl.LazyFrame) -> list[date]:
+    days = rows.select(pl.col("delivery_date").unique()).collect(engine="streaming")
+    return days["delivery_date"].to_list()

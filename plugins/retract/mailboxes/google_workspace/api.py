@@ -21,19 +21,16 @@ from googleapiclient.errors import BatchError, HttpError
 from googleapiclient.http import BatchHttpRequest
 
 from retract.errors import (
-    AuthenticationFailed,
     ConnectionSettingsError,
     MailboxError,
-    MailboxUnavailable,
     OutcomeUnknown,
-    PermissionDenied,
     TenantUnreachable,
     Throttled,
 )
 from retract.mailboxes.google_workspace.quota import Quota
 from retract.mailboxes.google_workspace.refusals import broken, refusal, token_refusal, unreadable
 from retract.mailboxes.patience import Patience
-from retract.mailboxes.reading import answered
+from retract.mailboxes.reading import WHOLE_MAILBOX, answered
 from retract.mailboxes.settings import GoogleWorkspaceSettings
 
 A = TypeVar("A")
@@ -50,7 +47,6 @@ _MOST_CREDENTIALS = 1_000
 _IDLE_SECONDS = 4.0
 """How long a connection may lie idle, as in a wait for the quota: servers close theirs after five
 seconds and more, and a change sent on a closed one has no known outcome."""
-_WHOLE_MAILBOX = (AuthenticationFailed, PermissionDenied, MailboxUnavailable, Throttled)
 _NO_ANSWER = (GoogleAuthError, httplib2.HttpLib2Error, http.client.HTTPException, OSError)
 # BatchHttpRequest takes what it is answered apart without a look.
 _NONSENSE = (AttributeError, IndexError, KeyError, TypeError, ValueError)
@@ -271,7 +267,7 @@ class Caller:
             except OutcomeUnknown as error:
                 found += [error] * len(some)
             except MailboxError as error:
-                if len(some) == 1 and not isinstance(error, _WHOLE_MAILBOX):
+                if len(some) == 1 and not isinstance(error, WHOLE_MAILBOX):
                     found.append(error)
                     continue
                 return found + [error] * (len(calls) - len(found))

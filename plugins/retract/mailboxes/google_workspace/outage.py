@@ -7,15 +7,12 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from retract.errors import (
-    AuthenticationFailed,
     MailboxError,
-    MailboxUnavailable,
     OutcomeUnknown,
-    PermissionDenied,
     TenantUnreachable,
     Throttled,
 )
-from retract.mailboxes.reading import answered
+from retract.mailboxes.reading import WHOLE_MAILBOX, answered
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -23,7 +20,6 @@ R = TypeVar("R")
 _USERS_IN_A_ROW = 12
 _CALLS_IN_A_ROW = 3
 _FAILURES = (OutcomeUnknown, TenantUnreachable, Throttled)
-_WHOLE_MAILBOX = (AuthenticationFailed, PermissionDenied, MailboxUnavailable, Throttled)
 
 
 class Outage:
@@ -64,7 +60,7 @@ def one_by_one(ask: Callable[[A], R], wanted: Sequence[A]) -> list[R | MailboxEr
         answer = answered(lambda one=one: ask(one))  # type: ignore[misc]
         found.append(answer)
         unreachable = unreachable + 1 if isinstance(answer, TenantUnreachable) else 0
-        if isinstance(answer, _WHOLE_MAILBOX) or unreachable == _CALLS_IN_A_ROW:
+        if isinstance(answer, WHOLE_MAILBOX) or unreachable == _CALLS_IN_A_ROW:
             return found + [answer] * (len(wanted) - len(found))
     return found
 

@@ -20,13 +20,9 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from retract.errors import (
-    AuthenticationFailed,
     MailboxError,
-    MailboxUnavailable,
     MessageNotFound,
-    PermissionDenied,
     TenantUnreachable,
-    Throttled,
 )
 from retract.mailboxes.google_workspace import quota, search
 from retract.mailboxes.google_workspace.answers import (
@@ -38,7 +34,13 @@ from retract.mailboxes.google_workspace.answers import (
 )
 from retract.mailboxes.google_workspace.api import Call, Caller
 from retract.mailboxes.google_workspace.messages import looked, read
-from retract.mailboxes.reading import answered, reaches_now, read_each, without_content
+from retract.mailboxes.reading import (
+    NOT_NOW,
+    answered,
+    reaches_now,
+    read_each,
+    without_content,
+)
 from retract.mailboxes.settings import GoogleWorkspaceSettings
 from retract.model import CollectedMessage, Copy, Extraction, Mailbox, Provider, Watermark, Window
 from retract.observables import EXTRACTOR_VERSION
@@ -55,9 +57,6 @@ _READ_AT_ONCE = 4
 """Contents of one mailbox: a message may have 50 MB."""
 _TRIES = 8
 """So many readings in a row try to read a message before it is kept with its problem."""
-_NOT_NOW = (
-    AuthenticationFailed, PermissionDenied, MailboxUnavailable, Throttled, TenantUnreachable
-)  # fmt: skip
 
 
 class _Cursor(BaseModel):
@@ -233,7 +232,7 @@ class HistoryReading:
         for begin in range(0, len(wanted), _READ_AT_ONCE):
             some = wanted[begin : begin + _READ_AT_ONCE]
             answers = list(zip(some, self._gmail.each(self._read, some), strict=True))
-            answers.sort(key=lambda one: isinstance(one[1], _NOT_NOW))
+            answers.sort(key=lambda one: isinstance(one[1], NOT_NOW))
             for message_id, answer in answers:
                 yield message_id, self._settled(message_id, answer)
 
@@ -244,7 +243,7 @@ class HistoryReading:
             self._pending[message_id] += 1
             if self._pending[message_id] >= _TRIES:
                 answer = MailboxError(str(answer), code=answer.code)
-        if not isinstance(answer, _NOT_NOW):
+        if not isinstance(answer, NOT_NOW):
             del self._pending[message_id]
         return answer
 
@@ -257,7 +256,7 @@ class HistoryReading:
             message = looked(self._gmail, message_id)
         except MessageNotFound:
             return None
-        except _NOT_NOW as not_now:
+        except NOT_NOW as not_now:
             self._pending[message_id] = _TRIES
             if isinstance(not_now, TenantUnreachable):
                 return None

@@ -37,20 +37,16 @@ from typing import Any
 from pydantic import Field, RootModel, ValidationError
 
 from retract.errors import (
-    AuthenticationFailed,
     MailboxError,
-    MailboxUnavailable,
     MessageNotFound,
-    PermissionDenied,
     TenantUnreachable,
-    Throttled,
 )
 from retract.mailboxes.microsoft365.calls import Call, GraphAnswer, segment, with_query
 from retract.mailboxes.microsoft365.cursor import Cursor, TrackedFolder, read_cursor
 from retract.mailboxes.microsoft365.folders import Folder, MailFolders
 from retract.mailboxes.microsoft365.graph import Graph
 from retract.mailboxes.microsoft365.messages import LISTED_QUERY, Listed
-from retract.mailboxes.reading import reaches_now, read_each, without_content
+from retract.mailboxes.reading import NOT_NOW, reaches_now, read_each, without_content
 from retract.model import (
     CollectedMessage,
     Copy,
@@ -91,14 +87,6 @@ _TRIES = 8
 """After so many readings that could not read a message it is kept without its content."""
 _MOST_PENDING = 1_000
 """A reading that leaves more than this leaves no watermark: known messages are not read again."""
-
-_NOT_NOW = (
-    AuthenticationFailed,
-    MailboxUnavailable,
-    PermissionDenied,
-    TenantUnreachable,
-    Throttled,
-)
 
 
 class Json(RootModel[dict[str, Any]]):
@@ -436,7 +424,7 @@ class Microsoft365Reading:
             self._hear([answer.root])
         elif isinstance(answer, TenantUnreachable):
             self._pending[message_id] = tries
-        elif isinstance(answer, _NOT_NOW):
+        elif isinstance(answer, NOT_NOW):
             raise answer
         elif not isinstance(answer, MessageNotFound):
             # Refused for this one message's sake: that must not keep the others from being read.
@@ -531,7 +519,7 @@ class Microsoft365Reading:
             self._pending[told.id] += 1
             if self._pending[told.id] >= _TRIES:
                 error = MailboxError(str(error), code=error.code)
-        if not isinstance(error, _NOT_NOW):
+        if not isinstance(error, NOT_NOW):
             del self._pending[told.id]
         return error
 
